@@ -1,0 +1,1 @@
+"""What a deployment is and may become: no I/O, no clock, no environment."""

@@ -1,0 +1,1 @@
+"""Shipslog's face: what pipeline files, tests and scripts may import."""

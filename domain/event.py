@@ -1,0 +1,220 @@
+"""The base of every event: header (who, when, why), payload, topic, and the two lines they become.
+
+An event is stored as two JSON lines, exact bytes kept for ever: the header, which is the Merkle
+leaf, and the payload, which carries a random salt beside its fields (ADR 0002). What is declared
+`Personal` is sealed before it is stored, so that a key's destruction erases it while every hash
+holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, ClassVar, Self, get_args
+
+import msgspec
+
+from .errors import EventTooLargeError, UnknownTopicError, UnsealedError
+
+MAX_HEADER_BYTES = 65_535
+"""A C2SP tile entry is length-prefixed with 16 bits."""
+MAX_PAYLOAD_BYTES = 256 * 1024
+
+
+class Sealed(msgspec.Struct, frozen=True):
+    """A personal text as stored: AES-GCM under the key of its subject; all three base64url."""
+
+    key: str
+    """Id of the subject's key, in the key table beside the log."""
+    nonce: str
+    ciphertext: str
+
+
+Personal = Sealed | str
+"""A personal or free text: plain when a command brings it, sealed in the log and in every state."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact. Subclasses name their stored topic and version; fields are the payload."""
+
+    TOPIC: ClassVar[str] = ""
+    VERSION: ClassVar[int] = 1
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.TOPIC:
+            TOPICS[cls.TOPIC] = cls
+
+
+TOPICS: dict[str, type[Event]] = {}
+"""Every event class by its stored topic."""
+
+UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""(topic, version) to a pure function that returns the payload as the next version has it."""
+
+
+class Fence(msgspec.Struct, frozen=True, order=True):
+    """Who may change a target: (position of `target.held`, lease token), compared as a tuple."""
+
+    position: int
+    token: int
+
+    def __str__(self) -> str:
+        return f"{self.position}.{self.token}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `position.token`."""
+        position, token = text.split(".")
+        return cls(int(position), int(token))
+
+
+class CommandRef(msgspec.Struct, frozen=True):
+    """Which command an event came from: its id and the SHA-256 of its body, both hex."""
+
+    id: str
+    sha256: str
+
+
+class Header(msgspec.Struct, frozen=True):
+    """Line 1 of a stored event; nothing secret and nothing personal stands in it."""
+
+    stream: str
+    stream_version: int
+    topic: str
+    event_version: int
+    occurred_at: datetime
+    recorded_at: datetime
+    actor: str
+    environment: str | None
+    service: str | None
+    deployment: str | None
+    causation: str | None
+    """`stream@version` of the event that caused this one."""
+    correlation: str | None
+    command: CommandRef
+    fence: str | None
+    payload_sha256: str
+
+
+class Recorded:
+    """A stored event: its position, its decoded header and, when asked, its payload.
+
+    `originator_id` and `originator_version` are the names by which the eventsourcing library's
+    repository knows the stream and its version.
+    """
+
+    __slots__ = ("_event", "header", "payload", "position")
+
+    def __init__(self, position: int, header: Header, payload: bytes) -> None:
+        self.position = position
+        self.header = header
+        self.payload = payload
+        self._event: Event | None = None
+
+    @property
+    def event(self) -> Event:
+        """The payload as the class its topic names, older versions brought up to date."""
+        if self._event is None:
+            self._event = decode_payload(self.header.topic, self.header.event_version, self.payload)
+        return self._event
+
+    @property
+    def reference(self) -> str:
+        """`stream@version`, by which an event names the one that caused it."""
+        return f"{self.header.stream}@{self.header.stream_version}"
+
+    @property
+    def originator_id(self) -> str:
+        """The stream."""
+        return self.header.stream
+
+    @property
+    def originator_version(self) -> int:
+        """The version within the stream, from 1."""
+        return self.header.stream_version
+
+
+def seal(event: Event, sealer: Callable[[str], Sealed]) -> Event:
+    """Return the event with every plain `Personal` field sealed."""
+    plain = {name: sealer(text) for name, text in _plain_texts(event)}
+    return msgspec.structs.replace(event, **plain) if plain else event
+
+
+def encode_payload(event: Event) -> bytes:
+    """Return line 2: a fresh 16-byte salt in hex, then the fields in the order of the class.
+
+    Errors: UnsealedError for a personal text in the clear, EventTooLargeError above 256 KiB.
+    """
+    if unsealed := next(_plain_texts(event), None):
+        raise UnsealedError(field=unsealed[0])
+    fields = _ENCODER.encode(event)
+    salt = b'{"salt":"%s"' % secrets.token_hex(16).encode()
+    payload = salt + (b"}" if fields == b"{}" else b"," + fields[1:])
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise EventTooLargeError(part="payload", size=len(payload), limit=MAX_PAYLOAD_BYTES)
+    return payload
+
+
+def encode_header(header: Header) -> bytes:
+    """Return line 1, the Merkle leaf."""
+    line = _ENCODER.encode(header)
+    if len(line) > MAX_HEADER_BYTES:
+        raise EventTooLargeError(part="header", size=len(line), limit=MAX_HEADER_BYTES)
+    return line
+
+
+def decode(position: int, state: bytes) -> Recorded:
+    """Return a stored event from the bytes of its `state` column; the payload stays undecoded."""
+    header, _, payload = state.partition(b"\n")
+    return Recorded(position, _HEADERS.decode(header), payload)
+
+
+def decode_payload(topic: str, version: int, payload: bytes) -> Event:
+    """Return the event that a payload line holds, brought up to the newest version of its class.
+
+    Errors: UnknownTopicError for a topic or a version that this build does not know.
+    """
+    kind = TOPICS.get(topic)
+    if kind is None or version > kind.VERSION:
+        raise UnknownTopicError(topic=topic, version=version)
+    if version == kind.VERSION:
+        return _decoder(kind).decode(payload)
+    fields: dict[str, Any] = msgspec.json.decode(payload)
+    for step in range(version, kind.VERSION):
+        fields = UPCASTERS[topic, step](fields)
+    return msgspec.convert(fields, kind)
+
+
+def sha256_hex(content: bytes) -> str:
+    """Return the SHA-256 of bytes as 64 hex digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+_ENCODER = msgspec.json.Encoder()
+_HEADERS = msgspec.json.Decoder(Header)
+_DECODERS: dict[type[Event], msgspec.json.Decoder[Event]] = {}
+_PERSONAL_FIELDS: dict[type[Event], tuple[str, ...]] = {}
+
+
+def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
+    if kind not in _DECODERS:
+        _DECODERS[kind] = msgspec.json.Decoder(kind)
+    return _DECODERS[kind]
+
+
+def _plain_texts(event: Event) -> Iterator[tuple[str, str]]:
+    kind = type(event)
+    if kind not in _PERSONAL_FIELDS:
+        fields = msgspec.structs.fields(kind)
+        _PERSONAL_FIELDS[kind] = tuple(f.name for f in fields if _is_personal(f.type))
+    for name in _PERSONAL_FIELDS[kind]:
+        value = getattr(event, name)
+        if isinstance(value, str):
+            yield name, value
+
+
+def _is_personal(kind: Any) -> bool:
+    return Sealed in get_args(kind)

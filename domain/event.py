@@ -99,6 +99,15 @@ class Header(msgspec.Struct, frozen=True):
     payload_sha256: str
 
 
+class Fact(msgspec.Struct, frozen=True):
+    """An event as a fold sees it, stored already or only decided (position 0)."""
+
+    event: Event
+    at: datetime
+    actor: str
+    position: int = 0
+
+
 class Recorded:
     """A stored event: its position, its decoded header and, when asked, its payload.
 
@@ -120,6 +129,12 @@ class Recorded:
         if self._event is None:
             self._event = decode_payload(self.header.topic, self.header.event_version, self.payload)
         return self._event
+
+    @property
+    def fact(self) -> Fact:
+        """What a fold needs of it."""
+        header = self.header
+        return Fact(self.event, header.occurred_at, header.actor, self.position)
 
     @property
     def reference(self) -> str:

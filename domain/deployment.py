@@ -1,0 +1,386 @@
+"""Deployment: one run of a plan, from the request to its one ending; frozen state, pure fold."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import ClassVar
+
+import msgspec
+
+from .event import Event, Fact, Personal
+from .plan import Plan, PlannedStage
+
+QUEUE_SECONDS = 24 * 3600.0
+"""How long a deployment waits for its target before it is cancelled."""
+START_SECONDS = 60.0
+"""How long a deployment that holds its target may take to begin."""
+LOST_ATTEMPTS = 10
+"""How often an idempotent stage whose result was lost is tried again, beside its own attempts."""
+
+
+class Status(StrEnum):
+    """Where a deployment stands."""
+
+    REQUESTED = "requested"
+    AWAITING_APPROVAL = "awaiting_approval"
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    ROLLING_BACK = "rolling_back"
+    NEEDS_OPERATOR = "needs_operator"
+    REJECTED = "rejected"
+    SUCCEEDED = "succeeded"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    ROLLBACK_FAILED = "rollback_failed"
+    ABORTED = "aborted"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows but annotations."""
+        return self in FINAL
+
+
+FINAL = frozenset(
+    {
+        Status.REJECTED,
+        Status.SUCCEEDED,
+        Status.ROLLED_BACK,
+        Status.FAILED,
+        Status.ROLLBACK_FAILED,
+        Status.ABORTED,
+        Status.CANCELLED,
+        Status.SUPERSEDED,
+    }
+)
+
+
+class StageStatus(StrEnum):
+    """Where a stage stands. Failed is decided, errored could not be decided."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ERRORED = "errored"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+class Cause(StrEnum):
+    """Why a deployment is undone."""
+
+    STAGE_FAILED = "stage_failed"
+    ABORT = "abort"
+    ROLLBACK = "rollback"
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest try of a stage."""
+
+    number: int
+    status: StageStatus
+    started_at: datetime
+    started_version: int
+    """Stream version of its `stage_started`, by which its outcome names its cause."""
+    ended_at: datetime | None = None
+    message: str | None = None
+    lost: int = 0
+    """How many tries so far were lost with the platform."""
+
+
+class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a deployment; `id` is a UUIDv7."""
+
+    id: str
+    version: int = 0
+    status: Status = Status.REQUESTED
+    plan: Plan | None = None
+    requested_by: str = ""
+    requested_at: datetime | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    behind: str | None = None
+    queued_at: datetime | None = None
+    attempts: dict[str, Attempt] = {}
+    undo: tuple[PlannedStage, ...] = ()
+    cause: Cause | None = None
+    is_undoing: bool = False
+    is_abort_wanted: bool = False
+    is_rollback_wanted: bool = False
+    rollback_of: str | None = None
+    retry_of: str | None = None
+    is_limited: bool = False
+    """Whether its environment counts it."""
+
+    class Requested(Event):
+        """Somebody wants a version in an environment; the plan says what will be done."""
+
+        TOPIC: ClassVar[str] = "deployment.requested"
+        plan: Plan
+        plan_hash: str
+        reason: Personal | None = None
+        rollback_of: str | None = None
+        retry_of: str | None = None
+        is_limited: bool = False
+
+    class Queued(Event):
+        """The target is held; this deployment is next after those before it."""
+
+        TOPIC: ClassVar[str] = "deployment.queued"
+        behind: str
+
+    class Started(Event):
+        """It holds its target and begins."""
+
+        TOPIC: ClassVar[str] = "deployment.started"
+
+    class StageStarted(Event):
+        """The intent to try a stage; whatever the try does comes after this."""
+
+        TOPIC: ClassVar[str] = "deployment.stage_started"
+        stage: str
+        attempt: int
+
+    class StageFinished(Event):
+        """How a try ended; `output` is the digest of what was printed."""
+
+        TOPIC: ClassVar[str] = "deployment.stage_finished"
+        stage: str
+        attempt: int
+        outcome: str
+        message: str | None = None
+        output: str | None = None
+        lost: bool = False
+
+    class AbortRequested(Event):
+        """Somebody wants it ended and undone."""
+
+        TOPIC: ClassVar[str] = "deployment.abort_requested"
+        reason: Personal | None = None
+
+    class RollbackRequested(Event):
+        """Somebody wants the version before back."""
+
+        TOPIC: ClassVar[str] = "deployment.rollback_requested"
+        reason: Personal | None = None
+
+    class RollbackStarted(Event):
+        """What was done is undone by these stages."""
+
+        TOPIC: ClassVar[str] = "deployment.rollback_started"
+        cause: str
+        stages: tuple[PlannedStage, ...]
+
+    class Linked(Event):
+        """An annotation: a later deployment took this one back."""
+
+        TOPIC: ClassVar[str] = "deployment.linked"
+        rolled_back_by: str
+
+    class Ended(Event):
+        """The one ending; each final status is a subclass with its own topic."""
+
+        outcome_kind: str
+        """`decided`, or `errored` where it could not be decided."""
+        message: str | None = None
+        status: ClassVar[Status]
+
+    class Succeeded(Ended):
+        """Every stage succeeded."""
+
+        TOPIC: ClassVar[str] = "deployment.succeeded"
+        status: ClassVar[Status] = Status.SUCCEEDED
+
+    class Failed(Ended):
+        """It failed before traffic had reached the new revision."""
+
+        TOPIC: ClassVar[str] = "deployment.failed"
+        status: ClassVar[Status] = Status.FAILED
+
+    class RolledBack(Ended):
+        """Traffic had reached the new revision and was taken back."""
+
+        TOPIC: ClassVar[str] = "deployment.rolled_back"
+        status: ClassVar[Status] = Status.ROLLED_BACK
+
+    class RollbackFailed(Ended):
+        """It could not be undone."""
+
+        TOPIC: ClassVar[str] = "deployment.rollback_failed"
+        status: ClassVar[Status] = Status.ROLLBACK_FAILED
+
+    class Aborted(Ended):
+        """A person ended it, and whatever it had done is undone."""
+
+        TOPIC: ClassVar[str] = "deployment.aborted"
+        status: ClassVar[Status] = Status.ABORTED
+
+    class Cancelled(Ended):
+        """It ended before any effect."""
+
+        TOPIC: ClassVar[str] = "deployment.cancelled"
+        status: ClassVar[Status] = Status.CANCELLED
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return stream_of(self.id)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its one ending is written."""
+        return self.status.is_final
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether what runs should be cancelled: it is to be undone, and the undoing is not it."""
+        return self.is_abort_wanted or self.is_rollback_wanted or self.failed_stage is not None
+
+    @property
+    def recorded_plan(self) -> Plan:
+        """The plan of a deployment that has been requested."""
+        if self.plan is None:
+            message = f"{self.stream} was never requested"
+            raise LookupError(message)
+        return self.plan
+
+    @property
+    def stages(self) -> tuple[PlannedStage, ...]:
+        """Every stage so far: the plan's, then those that undo it."""
+        return (*self.recorded_plan.stages, *self.undo)
+
+    def stage(self, name: str) -> PlannedStage:
+        """Return a stage by its name; KeyError if there is none."""
+        return next(s for s in self.stages if s.name == name)
+
+    def has_status(self, name: str, *statuses: StageStatus) -> bool:
+        """Say whether a stage's newest try stands so."""
+        attempt = self.attempts.get(name)
+        return attempt is not None and attempt.status in statuses
+
+    @property
+    def running(self) -> list[PlannedStage]:
+        """Stages with a try under way."""
+        return [s for s in self.stages if self.has_status(s.name, StageStatus.RUNNING)]
+
+    @property
+    def failed_stage(self) -> PlannedStage | None:
+        """The plan's stage that failed for good, if one did."""
+        return next((s for s in self.recorded_plan.stages if self.has_failed_for_good(s)), None)
+
+    def has_failed_for_good(self, stage: PlannedStage) -> bool:
+        """Say whether a stage failed and has no attempt left."""
+        return (
+            self.has_status(stage.name, StageStatus.FAILED, StageStatus.ERRORED)
+            and self.next_attempt_at(stage) is None
+        )
+
+    def next_attempt_at(self, stage: PlannedStage) -> datetime | None:
+        """Return when a failed stage is tried again; None where it is not."""
+        attempt = self.attempts.get(stage.name)
+        if attempt is None or attempt.ended_at is None:
+            return None
+        if attempt.status is StageStatus.ERRORED and self._is_worth_repeating(stage, attempt):
+            return attempt.ended_at
+        tries = attempt.number - attempt.lost
+        if attempt.status is not StageStatus.FAILED or tries >= stage.attempts:
+            return None
+        return attempt.ended_at + timedelta(seconds=stage.backoff * 2 ** (tries - 1))
+
+    def deadline(self, stage: PlannedStage) -> datetime:
+        """Return when the running try of a stage must have ended."""
+        return self.attempts[stage.name].started_at + timedelta(seconds=stage.timeout)
+
+    @staticmethod
+    def _is_worth_repeating(stage: PlannedStage, attempt: Attempt) -> bool:
+        is_idempotent = getattr(stage.spec, "idempotent", False)
+        return is_idempotent and 0 < attempt.lost <= LOST_ATTEMPTS
+
+
+ENDINGS: dict[str, type[Deployment.Ended]] = {
+    kind.status.value: kind
+    for kind in (
+        Deployment.Succeeded,
+        Deployment.Failed,
+        Deployment.RolledBack,
+        Deployment.RollbackFailed,
+        Deployment.Aborted,
+        Deployment.Cancelled,
+    )
+}
+
+
+def stream_of(deployment: str) -> str:
+    """Return the stream of a deployment's id."""
+    return f"deployment:{deployment}"
+
+
+def evolve(deployment: Deployment, fact: Fact) -> Deployment:
+    """Return the state after one event."""
+    return msgspec.structs.replace(
+        deployment, version=deployment.version + 1, **_changes(deployment, fact)
+    )
+
+
+def _changes(deployment: Deployment, fact: Fact) -> dict[str, object]:
+    event = fact.event
+    match event:
+        case Deployment.Requested():
+            return _requested(event, fact)
+        case Deployment.Queued():
+            return {"status": Status.QUEUED, "behind": event.behind, "queued_at": fact.at}
+        case Deployment.Started():
+            return {"status": Status.RUNNING, "started_at": fact.at, "behind": None}
+        case Deployment.StageStarted():
+            return {"attempts": {**deployment.attempts, event.stage: _begun(deployment, fact, event)}}
+        case Deployment.StageFinished():
+            ended = _ended(deployment.attempts[event.stage], fact, event)
+            return {"attempts": {**deployment.attempts, event.stage: ended}}
+        case Deployment.AbortRequested():
+            return {"is_abort_wanted": True}
+        case Deployment.RollbackRequested():
+            return {"is_rollback_wanted": True}
+        case Deployment.RollbackStarted():
+            cause = Cause(event.cause)
+            undoing = {"undo": event.stages, "cause": cause, "is_undoing": True}
+            return {**undoing, "status": Status.ROLLING_BACK}
+        case Deployment.Ended():
+            return {"status": event.status, "completed_at": fact.at}
+        case _:
+            return {}
+
+
+def _requested(event: Deployment.Requested, fact: Fact) -> dict[str, object]:
+    return {
+        "plan": event.plan,
+        "requested_by": fact.actor,
+        "requested_at": fact.at,
+        "rollback_of": event.rollback_of,
+        "retry_of": event.retry_of,
+        "is_limited": event.is_limited,
+    }
+
+
+def _begun(deployment: Deployment, fact: Fact, event: Deployment.StageStarted) -> Attempt:
+    before = deployment.attempts.get(event.stage)
+    return Attempt(
+        number=event.attempt,
+        status=StageStatus.RUNNING,
+        started_at=fact.at,
+        started_version=deployment.version + 1,
+        lost=before.lost if before else 0,
+    )
+
+
+def _ended(attempt: Attempt, fact: Fact, event: Deployment.StageFinished) -> Attempt:
+    return msgspec.structs.replace(
+        attempt,
+        status=StageStatus(event.outcome),
+        ended_at=fact.at,
+        message=event.message,
+        lost=attempt.lost + event.lost,
+    )

@@ -1,0 +1,33 @@
+"""What every run obeys: with SHIPSLOG_TEST_REQUIRE_ALL=1 a skip is a failure."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+REQUIRE_ALL = os.environ.get("SHIPSLOG_TEST_REQUIRE_ALL") == "1"
+MAY_BE_MISSING = "PostgreSQL 15: apt has none"
+"""The one reason to skip that is always accepted: newer Debians do not carry it."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not hasattr(report, "wasxfail"):
+        fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    fail_if_skipped(report)
+    return report
+
+
+def fail_if_skipped(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if REQUIRE_ALL and report.skipped and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        if reason != MAY_BE_MISSING:
+            report.outcome = "failed"
+            report.longrepr = f"skipped, though SHIPSLOG_TEST_REQUIRE_ALL=1: {reason}"

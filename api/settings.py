@@ -1,0 +1,108 @@
+"""Settings: what the environment says about this installation, read once, frozen."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from ..domain.errors import BrokenError
+
+DEFAULT_LISTEN = "127.0.0.1:8470"
+"""Where `up` listens unless told otherwise; only this machine reaches it."""
+DEFAULT_URL = f"http://{DEFAULT_LISTEN}"
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?")
+
+
+class BadSettingError(BrokenError):
+    """{name} is {value}, which is not {expected}."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where things are and how long a lease lasts."""
+
+    data: Path
+    """The data folder of the embedded store, absolute."""
+    postgres: str | None = None
+    """The URL of a PostgreSQL database; None for the embedded store."""
+    lease_seconds: float = 15.0
+    roots: tuple[Path, ...] = ()
+    """Folders under which a pipeline's source may lie, absolute."""
+    host: str = "127.0.0.1"
+    port: int = 8470
+    """0 takes a free one."""
+
+
+def from_environment(
+    environ: Mapping[str, str] = os.environ, *, listen: str | None = None, data: Path | None = None
+) -> Settings:
+    """Return the settings of `SHIPSLOG_DATA`, `_DATABASE_URL`, `_LEASE` and `_ROOTS`.
+
+    `listen` (`HOST:PORT`) and `data` are what the command line said; they win.
+    Errors: BadSettingError for a value that cannot be read.
+    """
+    url = environ.get("SHIPSLOG_DATABASE_URL", "")
+    host, port = _address(listen or DEFAULT_LISTEN)
+    return Settings(
+        data=data.absolute() if data else _data_folder(url, environ),
+        postgres=url if _is_postgres(url) else None,
+        lease_seconds=_seconds("SHIPSLOG_LEASE", environ.get("SHIPSLOG_LEASE", "15s")),
+        roots=_roots(environ),
+        host=host,
+        port=port,
+    )
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of `500ms`, `90s`, `5m`, `2h` or a bare number; ValueError otherwise."""
+    read = _DURATION.fullmatch(text)
+    if read is None:
+        message = f"{text!r} is no duration such as 500ms, 90s, 5m or 2h"
+        raise ValueError(message)
+    return float(read[1]) * _UNITS[read[2] or "s"]
+
+
+def _is_postgres(url: str) -> bool:
+    return url.startswith(("postgresql://", "postgres://"))
+
+
+def _data_folder(url: str, environ: Mapping[str, str]) -> Path:
+    if folder := environ.get("SHIPSLOG_DATA"):
+        return Path(folder).expanduser().absolute()
+    if not url or _is_postgres(url):
+        return platformdirs.user_data_path("shipslog")
+    if not (url.startswith("sqlite:///") and url.endswith("/ledger.db")):
+        scheme = url.partition(":")[0]  # not the rest: it may hold a password
+        expected = "sqlite:///FOLDER/ledger.db or postgresql://…"
+        raise BadSettingError(name="SHIPSLOG_DATABASE_URL", value=f"{scheme}:…", expected=expected)
+    return Path(url.removeprefix("sqlite:///")).absolute().parent
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the last port there is
+        raise BadSettingError(name="--listen", value=listen, expected="HOST:PORT")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        if (lasts := seconds(text)) > 0:
+            return lasts
+    except ValueError:
+        pass
+    raise BadSettingError(name=name, value=text, expected="a duration such as 15s")
+
+
+def _roots(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    if "SHIPSLOG_ROOTS" in environ:
+        listed = environ["SHIPSLOG_ROOTS"].split(os.pathsep)
+        return tuple(Path(root).expanduser().absolute() for root in listed if root)
+    return (Path.home(), Path.cwd())

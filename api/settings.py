@@ -15,9 +15,11 @@ from ..domain.errors import BrokenError
 DEFAULT_LISTEN = "127.0.0.1:8470"
 """Where `up` listens unless told otherwise; only this machine reaches it."""
 DEFAULT_URL = f"http://{DEFAULT_LISTEN}"
+LAST_PORT = 65_535
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h)?")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?")
+_ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
 
 
 class BadSettingError(BrokenError):
@@ -86,10 +88,10 @@ def _data_folder(url: str, environ: Mapping[str, str]) -> Path:
 
 
 def _address(listen: str) -> tuple[str, int]:
-    host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004 - the last port there is
+    read = _ADDRESS.fullmatch(listen)
+    if read is None or int(read["port"]) > LAST_PORT:
         raise BadSettingError(name="--listen", value=listen, expected="HOST:PORT")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    return read["host"].strip("[]"), int(read["port"])
 
 
 def _seconds(name: str, text: str) -> float:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-GRACE_SECONDS = 3.0
+GRACE_SECONDS = 2.0
 
 
 def main(command: list[str]) -> int:

@@ -1,12 +1,13 @@
 """What the documents say to type, typed.
 
 A block of bash is run where the line above it is `<!-- test -->`: from the checkout's root, with an
-empty home, and it must end with 0.
+empty home and our commands on the path, and it must end with 0.
 """
 
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,11 @@ def marked(text: str) -> list[str]:
 
 
 def run(snippet: str, home: Path) -> subprocess.CompletedProcess[str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", snippet],
         cwd=ROOT,
-        env=os.environ | {"HOME": str(home)},
+        env=os.environ | {"HOME": str(home), "PATH": path},
         timeout=60,
         check=False,
         text=True,

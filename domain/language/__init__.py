@@ -1,0 +1,1 @@
+"""The language of users' files: its values, its documents, and their compiler."""

@@ -1,0 +1,1 @@
+"""The strategies, one pure file each: what a `deploy` stage expands into."""

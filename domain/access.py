@@ -20,7 +20,7 @@ class Permission(StrEnum):
     DEPLOYMENT_ROLLBACK = "deployment:rollback"
     LEDGER_READ = "ledger:read"
     METRICS_READ = "metrics:read"
-    TOKEN_CREATE = "token:create"
+    TOKEN_CREATE = "token:create"  # noqa: S105 - a permission, not a secret
     VIEWS_REBUILD = "views:rebuild"
 
 

@@ -1,4 +1,4 @@
-"""What goes to the log in one transaction: drafts, the commands they settle, and when to look again."""
+"""What goes to the log in one transaction: drafts, their commands, and when to look again."""
 
 from __future__ import annotations
 

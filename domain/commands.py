@@ -84,18 +84,18 @@ class Reaction(msgspec.Struct, frozen=True, kw_only=True):
     """What a process manager wants: a command whose right is the lease."""
 
 
-class Start(Reaction):
+class Start(Reaction, frozen=True, kw_only=True):
     """Begin a deployment that holds its target."""
 
 
-class StartStage(Reaction):
+class StartStage(Reaction, frozen=True, kw_only=True):
     """Try a stage once more."""
 
     stage: str
     attempt: int
 
 
-class FinishStage(Reaction):
+class FinishStage(Reaction, frozen=True, kw_only=True):
     """Record how an attempt ended, with what it changed at the target."""
 
     stage: str
@@ -107,14 +107,14 @@ class FinishStage(Reaction):
     facts: tuple[Event, ...] = ()
 
 
-class BeginRollback(Reaction):
+class BeginRollback(Reaction, frozen=True, kw_only=True):
     """Undo what was done, by these stages."""
 
     cause: str
     stages: tuple[PlannedStage, ...]
 
 
-class End(Reaction):
+class End(Reaction, frozen=True, kw_only=True):
     """Make a deployment final and let go of its target."""
 
     ending: str

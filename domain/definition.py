@@ -16,7 +16,7 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     document: dict[str, Any] = {}
 
-    class Defined(Event):
+    class Defined(Event, frozen=True):
         """The pipeline is as this document says from now on; its number is the stream version."""
 
         TOPIC: ClassVar[str] = "pipeline.defined"
@@ -39,6 +39,4 @@ def evolve(definition: Definition, fact: Fact) -> Definition:
     document = definition.document
     if isinstance(fact.event, Definition.Defined):
         document = fact.event.document
-    return msgspec.structs.replace(
-        definition, version=definition.version + 1, document=document
-    )
+    return msgspec.structs.replace(definition, version=definition.version + 1, document=document)

@@ -116,7 +116,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     is_limited: bool = False
     """Whether its environment counts it."""
 
-    class Requested(Event):
+    class Requested(Event, frozen=True):
         """Somebody wants a version in an environment; the plan says what will be done."""
 
         TOPIC: ClassVar[str] = "deployment.requested"
@@ -127,25 +127,25 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         retry_of: str | None = None
         is_limited: bool = False
 
-    class Queued(Event):
+    class Queued(Event, frozen=True):
         """The target is held; this deployment is next after those before it."""
 
         TOPIC: ClassVar[str] = "deployment.queued"
         behind: str
 
-    class Started(Event):
+    class Started(Event, frozen=True):
         """It holds its target and begins."""
 
         TOPIC: ClassVar[str] = "deployment.started"
 
-    class StageStarted(Event):
+    class StageStarted(Event, frozen=True):
         """The intent to try a stage; whatever the try does comes after this."""
 
         TOPIC: ClassVar[str] = "deployment.stage_started"
         stage: str
         attempt: int
 
-    class StageFinished(Event):
+    class StageFinished(Event, frozen=True):
         """How a try ended; `output` is the digest of what was printed."""
 
         TOPIC: ClassVar[str] = "deployment.stage_finished"
@@ -156,32 +156,32 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         output: str | None = None
         lost: bool = False
 
-    class AbortRequested(Event):
+    class AbortRequested(Event, frozen=True):
         """Somebody wants it ended and undone."""
 
         TOPIC: ClassVar[str] = "deployment.abort_requested"
         reason: Personal | None = None
 
-    class RollbackRequested(Event):
+    class RollbackRequested(Event, frozen=True):
         """Somebody wants the version before back."""
 
         TOPIC: ClassVar[str] = "deployment.rollback_requested"
         reason: Personal | None = None
 
-    class RollbackStarted(Event):
+    class RollbackStarted(Event, frozen=True):
         """What was done is undone by these stages."""
 
         TOPIC: ClassVar[str] = "deployment.rollback_started"
         cause: str
         stages: tuple[PlannedStage, ...]
 
-    class Linked(Event):
+    class Linked(Event, frozen=True):
         """An annotation: a later deployment took this one back."""
 
         TOPIC: ClassVar[str] = "deployment.linked"
         rolled_back_by: str
 
-    class Ended(Event):
+    class Ended(Event, frozen=True):
         """The one ending; each final status is a subclass with its own topic."""
 
         outcome_kind: str
@@ -189,37 +189,37 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         message: str | None = None
         status: ClassVar[Status]
 
-    class Succeeded(Ended):
+    class Succeeded(Ended, frozen=True):
         """Every stage succeeded."""
 
         TOPIC: ClassVar[str] = "deployment.succeeded"
         status: ClassVar[Status] = Status.SUCCEEDED
 
-    class Failed(Ended):
+    class Failed(Ended, frozen=True):
         """It failed before traffic had reached the new revision."""
 
         TOPIC: ClassVar[str] = "deployment.failed"
         status: ClassVar[Status] = Status.FAILED
 
-    class RolledBack(Ended):
+    class RolledBack(Ended, frozen=True):
         """Traffic had reached the new revision and was taken back."""
 
         TOPIC: ClassVar[str] = "deployment.rolled_back"
         status: ClassVar[Status] = Status.ROLLED_BACK
 
-    class RollbackFailed(Ended):
+    class RollbackFailed(Ended, frozen=True):
         """It could not be undone."""
 
         TOPIC: ClassVar[str] = "deployment.rollback_failed"
         status: ClassVar[Status] = Status.ROLLBACK_FAILED
 
-    class Aborted(Ended):
+    class Aborted(Ended, frozen=True):
         """A person ended it, and whatever it had done is undone."""
 
         TOPIC: ClassVar[str] = "deployment.aborted"
         status: ClassVar[Status] = Status.ABORTED
 
-    class Cancelled(Ended):
+    class Cancelled(Ended, frozen=True):
         """It ended before any effect."""
 
         TOPIC: ClassVar[str] = "deployment.cancelled"
@@ -336,7 +336,9 @@ def _changes(deployment: Deployment, fact: Fact) -> dict[str, object]:
         case Deployment.Started():
             return {"status": Status.RUNNING, "started_at": fact.at, "behind": None}
         case Deployment.StageStarted():
-            return {"attempts": {**deployment.attempts, event.stage: _begun(deployment, fact, event)}}
+            return {
+                "attempts": {**deployment.attempts, event.stage: _begun(deployment, fact, event)}
+            }
         case Deployment.StageFinished():
             ended = _ended(deployment.attempts[event.stage], fact, event)
             return {"attempts": {**deployment.attempts, event.stage: ended}}

@@ -19,22 +19,32 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int = 0
     document: dict[str, Any] = {}
+    defined: int = 0
+    """Stream version of the newest definition: what an ETag names."""
+    first_service: tuple[str, ...] = ()
+    """The one service that the short form `listen` belongs to, once it was requested."""
     under_way: frozenset[str] = frozenset()
     admitted_at: tuple[datetime, ...] = ()
 
-    class Defined(Event):
+    class Defined(Event, frozen=True):
         """The environment is as this document says from now on."""
 
         TOPIC: ClassVar[str] = "environment.defined"
         document: dict[str, Any]
 
-    class Admitted(Event):
+    class Listened(Event, frozen=True):
+        """The environment's one address belongs to this service from now on."""
+
+        TOPIC: ClassVar[str] = "environment.listened"
+        service: str
+
+    class Admitted(Event, frozen=True):
         """A deployment counts against the limits from now on."""
 
         TOPIC: ClassVar[str] = "environment.admitted"
         deployment: str
 
-    class Completed(Event):
+    class Completed(Event, frozen=True):
         """A deployment counts against `concurrent` no more."""
 
         TOPIC: ClassVar[str] = "environment.completed"
@@ -61,7 +71,9 @@ def evolve(environment: Environment, fact: Fact) -> Environment:
     changes: dict[str, object] = {}
     match event:
         case Environment.Defined():
-            changes = {"document": event.document}
+            changes = {"document": event.document, "defined": environment.version + 1}
+        case Environment.Listened():
+            changes = {"first_service": (event.service,)}
         case Environment.Admitted():
             recent = tuple(at for at in environment.admitted_at if at > fact.at - WINDOW)
             changes = {

@@ -8,6 +8,7 @@ LedgerError
 │   │   ├── NotAvailableError    a feature that is not built
 │   │   ├── UnknownReferenceError
 │   │   ├── CyclicPlanError
+│   │   ├── InvalidCursorError   400  no list gave it out
 │   │   └── IdempotencyMismatchError
 │   ├── NotFoundError            404
 │   ├── DeniedError              403
@@ -51,7 +52,9 @@ class LedgerError(Exception):
 
     def __init__(self, message: str | None = None, **context: Any) -> None:
         self.context = context
-        sentence = message or (type(self).__doc__ or "").partition("\n")[0].format_map(_Blank(context))
+        sentence = message or (type(self).__doc__ or "").partition("\n")[0].format_map(
+            _Blank(context)
+        )
         super().__init__(sentence)
 
 
@@ -105,6 +108,12 @@ class CyclicPlanError(InvalidError):
     """Stages wait for each other in a circle: {cycle}."""
 
     slug = "invalid"
+
+
+class InvalidCursorError(InvalidError):
+    """This cursor was not given out by the list it is used on."""
+
+    slug = "malformed-cursor"
 
 
 class IdempotencyMismatchError(InvalidError):

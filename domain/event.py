@@ -231,5 +231,5 @@ def _plain_texts(event: Event) -> Iterator[tuple[str, str]]:
             yield name, value
 
 
-def _is_personal(kind: Any) -> bool:
+def _is_personal(kind: object) -> bool:
     return Sealed in get_args(kind)

@@ -58,9 +58,7 @@ class Health(StrEnum):
 
     def satisfies(self, require: Require) -> bool:
         """Say whether this is at least what is required."""
-        return self is Health.HEALTHY or (
-            self is Health.DEGRADED and require is Require.DEGRADED
-        )
+        return self is Health.HEALTHY or (self is Health.DEGRADED and require is Require.DEGRADED)
 
 
 def sum_up(passed: Iterable[bool]) -> Health:

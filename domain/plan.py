@@ -100,7 +100,8 @@ def _check_names(stages: Sequence[PlannedStage]) -> None:
     names: set[str] = set()
     for index, stage in enumerate(stages):
         if stage.name in names:
-            raise InvalidError(f"Two stages are named {stage.name}.", pointer=f"/stages/{index}/name")
+            message = f"Two stages are named {stage.name}."
+            raise InvalidError(message, pointer=f"/stages/{index}/name")
         names.add(stage.name)
     for index, stage in enumerate(stages):
         for need in stage.needs:

@@ -1,7 +1,7 @@
 """What the outside must offer: the log, the platform, the probes, secrets and the clock.
 
-A port is a role; adapters are named technology + role (`ProcessesPlatform`). All times are aware
-UTC datetimes, all durations are seconds as float, all weights integer basis points (10,000 = 100 %).
+A port is a role; adapters are named technology + role (`ProcessesPlatform`). All times are
+aware UTC datetimes, durations seconds as float, weights integer basis points (10,000 = 100 %).
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Platform(Protocol):
         ...
 
     async def run(self, effect: Effect, launch: Launch) -> Ended:
-        """Run a command to its end, or, where this effect key was started before, wait for that one.
+        """Run a command to its end; where this effect key was started before, wait for that one.
 
         At the effect's deadline the whole process tree is killed. A cancelled call leaves the
         command running: `stop` ends it.
@@ -200,7 +200,7 @@ class Platform(Protocol):
         ...
 
     async def stop(self, effect: Effect) -> None:
-        """End the command that this effect key started, with its whole process tree; again: nothing."""
+        """End what this effect key started, with its whole process tree; again: nothing."""
         ...
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
@@ -240,7 +240,7 @@ class Probe(Protocol):
     """Asks one address one question."""
 
     async def http(self, url: str, expect: int, timeout: float) -> ProbeAnswer:
-        """GET an address; the answer's status must be `expect`; bytes and total time are bounded."""
+        """GET an address; the answer's status must be `expect`; bytes and time are bounded."""
         ...
 
     async def tcp(self, host: str, port: int, timeout: float) -> ProbeAnswer:

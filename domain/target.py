@@ -12,7 +12,7 @@ import msgspec
 
 from .event import Event, Fact
 from .health import HealthPolicy
-from .stages.run import SecretRef
+from .secret import SecretRef
 
 HEALTHY_KEPT = 50
 FINISHED_KEPT = 1000
@@ -73,32 +73,32 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     finished: tuple[str, ...] = ()
     """Deployments that have ended here, oldest first."""
 
-    class Held(Event):
+    class Held(Event, frozen=True):
         """A deployment may change the target from now on, and no other."""
 
         TOPIC: ClassVar[str] = "target.held"
         deployment: str
 
-    class Queued(Event):
+    class Queued(Event, frozen=True):
         """A deployment waits until the target is free."""
 
         TOPIC: ClassVar[str] = "target.queued"
         deployment: str
 
-    class Left(Event):
+    class Left(Event, frozen=True):
         """A deployment waits no more."""
 
         TOPIC: ClassVar[str] = "target.left"
         deployment: str
 
-    class SnapshotTaken(Event):
+    class SnapshotTaken(Event, frozen=True):
         """What is served before the holder changes anything."""
 
         TOPIC: ClassVar[str] = "target.snapshot_taken"
         deployment: str
         serving: Serving | None
 
-    class RevisionStarted(Event):
+    class RevisionStarted(Event, frozen=True):
         """A revision runs beside what is live."""
 
         TOPIC: ClassVar[str] = "target.revision_started"
@@ -106,21 +106,21 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         revision: Revision
         instances: tuple[Place, ...]
 
-    class Routed(Event):
+    class Routed(Event, frozen=True):
         """Requests are shared in this way from now on."""
 
         TOPIC: ClassVar[str] = "target.routed"
         deployment: str
         serving: Serving
 
-    class RevisionRetired(Event):
+    class RevisionRetired(Event, frozen=True):
         """A revision has finished what it had and its instances have ended."""
 
         TOPIC: ClassVar[str] = "target.revision_retired"
         deployment: str
         revision: str
 
-    class Restored(Event):
+    class Restored(Event, frozen=True):
         """What should be live was gone and runs again."""
 
         TOPIC: ClassVar[str] = "target.restored"
@@ -128,7 +128,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         detail: str
         instances: tuple[Place, ...]
 
-    class Released(Event):
+    class Released(Event, frozen=True):
         """The holder has ended; `taken_back` are revisions that no rollback should choose."""
 
         TOPIC: ClassVar[str] = "target.released"

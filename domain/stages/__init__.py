@@ -1,9 +1,15 @@
 """The kinds of stages, one file each: what a plan says of it, and how it is carried out.
 
 A kind is a frozen `…Spec` tagged with the kind's name and an async `perform(spec, work)` that is
-written against the ports alone. A new kind is a new file and its line in `Spec`.
+written against the ports alone. A new kind is a new file and its two lines here.
 """
 
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from . import check, health, monitor, restore, retire, run, snapshot, start, switch, wait
 from .check import CheckSpec
 from .health import HealthSpec
 from .monitor import MonitorSpec
@@ -14,6 +20,7 @@ from .snapshot import SnapshotSpec
 from .start import StartSpec
 from .switch import SwitchSpec
 from .wait import WaitSpec
+from .work import Outcome, Outside, Work
 
 Spec = (
     RunSpec
@@ -28,4 +35,37 @@ Spec = (
     | RestoreSpec
 )
 
-__all__ = ["Spec"]
+PERFORM: dict[type, Callable[[Any, Work], Awaitable[Outcome]]] = {
+    RunSpec: run.perform,
+    CheckSpec: check.perform,
+    WaitSpec: wait.perform,
+    SnapshotSpec: snapshot.perform,
+    StartSpec: start.perform,
+    HealthSpec: health.perform,
+    SwitchSpec: switch.perform,
+    MonitorSpec: monitor.perform,
+    RetireSpec: retire.perform,
+    RestoreSpec: restore.perform,
+}
+
+CANCEL: dict[type, Callable[[Any, Work], Awaitable[str | None]]] = {RunSpec: run.cancel}
+"""Kinds that leave something running when they are no longer waited for."""
+
+__all__ = [
+    "CANCEL",
+    "PERFORM",
+    "CheckSpec",
+    "HealthSpec",
+    "MonitorSpec",
+    "Outcome",
+    "Outside",
+    "RestoreSpec",
+    "RetireSpec",
+    "RunSpec",
+    "SnapshotSpec",
+    "Spec",
+    "StartSpec",
+    "SwitchSpec",
+    "WaitSpec",
+    "Work",
+]

@@ -6,18 +6,38 @@ from enum import StrEnum
 
 import msgspec
 
+from ..target import Target
+from .work import Outcome, Work, succeeded
+
 
 class Which(StrEnum):
-    """Which revision is meant."""
+    """Which revisions are meant."""
 
     PREVIOUS = "previous"
-    """What the snapshot says was live before."""
+    """Everything that runs beside what this deployment has started."""
     NEW = "new"
     """What this deployment has started."""
 
 
 class RetireSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="retire"):
-    """Which revision, and how many seconds it may drain."""
+    """Which revisions, and how many seconds they may drain."""
 
     which: Which
     drain: float
+
+
+async def perform(spec: RetireSpec, work: Work) -> Outcome:
+    """Drain and end the revisions; those that have ended are no trouble."""
+    names = _meant(spec, work)
+    for name in names:
+        await work.outside.platform.retire(work.effect, name, spec.drain)
+    known = [name for name in names if name in work.target.running]
+    facts = [Target.RevisionRetired(deployment=work.deployment.id, revision=n) for n in known]
+    return succeeded(*facts, message=f"{len(names)} retired" if names else "nothing to retire")
+
+
+def _meant(spec: RetireSpec, work: Work) -> list[str]:
+    new = work.new_revision
+    if spec.which is Which.NEW:
+        return [new] if new else []
+    return [name for name in work.target.running if name != new]

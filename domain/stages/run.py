@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-
-class SecretRef(msgspec.Struct, frozen=True):
-    """A value that is fetched at the moment of use: `env:NAME` or `file:PATH`."""
-
-    secret: str
+from ..secret import SecretRef
+from .work import Outcome, Work
 
 
 class RunSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="run"):
@@ -18,3 +15,18 @@ class RunSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     env: dict[str, str | SecretRef] = {}
     idempotent: bool = False
     """Whether it may run again where its result was lost."""
+
+
+async def perform(spec: RunSpec, work: Work) -> Outcome:
+    """Run the command, or wait for the one that this try has started already."""
+    launch = work.launch(spec.argv, spec.env)
+    await work.prepare()
+    return await work.conclude(await work.outside.platform.run(work.effect, launch))
+
+
+async def cancel(spec: RunSpec, work: Work) -> str | None:
+    """End the command with its whole process tree; return the digest of what it printed."""
+    platform = work.outside.platform
+    await platform.stop(work.effect)
+    ended = await platform.run(work.effect, work.launch(spec.argv, spec.env))
+    return await work.outside.blobs.put(ended.output) if ended.output else None

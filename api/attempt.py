@@ -1,0 +1,112 @@
+"""Attempt: one try of one stage, kept within its deadline; whatever happens, it has an end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from ..domain.commands import FinishStage
+from ..domain.deployment import StageStatus
+from ..domain.errors import FencedError, LedgerError, PlatformUnavailableError
+from ..domain.stages import CANCEL, PERFORM, Outcome, Work
+from ..domain.stages.work import errored, failed
+
+GRACE_SECONDS = 5.0
+"""What a try gets beyond its deadline to report that it ended by it."""
+FIRST_RETRY_SECONDS = 0.1
+LAST_RETRY_SECONDS = 2.0
+
+_log = structlog.get_logger()
+
+
+class Attempt:
+    """A try under way; `stop` ends it as cancelled, `drop` leaves it for the next owner."""
+
+    def __init__(self, work: Work, when_done: Callable[[], None]) -> None:
+        self._work = work
+        self._is_stopped = False
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda _: when_done())
+
+    @property
+    def outcome(self) -> FinishStage | None:
+        """How it ended, or None while it runs. Errors: FencedError if somebody took over."""
+        return self._task.result() if self._task.done() else None
+
+    def stop(self) -> None:
+        """Let it end as cancelled; twice is once."""
+        if not self._is_stopped and not self._task.done():
+            self._is_stopped = True
+            self._task.cancel()
+
+    async def drop(self) -> None:
+        """Wait for it no more; what it has started goes on."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> FinishStage:
+        outcome = await self._outcome()
+        return FinishStage(
+            stage=self._work.stage.name,
+            attempt=self._work.effect.key.attempt,
+            outcome=outcome.status,
+            message=outcome.message,
+            output=outcome.output,
+            lost=outcome.lost,
+            facts=outcome.facts,
+        )
+
+    async def _outcome(self) -> Outcome:
+        try:
+            return await self._guarded(_within_deadline(self._work))
+        except asyncio.CancelledError:
+            if not self._is_stopped:
+                raise
+        return await self._guarded(_cancelled(self._work))
+
+    async def _guarded(self, outcome: Coroutine[Any, Any, Outcome]) -> Outcome:
+        try:
+            return await outcome
+        except FencedError:
+            raise
+        except LedgerError as error:
+            return errored(str(error))
+        except Exception as error:  # noqa: BLE001 - a try must not take its owner down
+            _log.exception("attempt_errored", effect=str(self._work.effect.key))
+            return errored(f"{type(error).__name__}: {error}")
+
+
+async def _within_deadline(work: Work) -> Outcome:
+    left = work.effect.deadline - work.outside.clock.now() + timedelta(seconds=GRACE_SECONDS)
+    # After a takeover the deadline may have passed: one look at the world is still due.
+    seconds = max(left.total_seconds(), GRACE_SECONDS)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _until_reachable(work)
+    except TimeoutError:
+        return failed(f"It did not end within {work.stage.timeout:g} s.")
+
+
+async def _until_reachable(work: Work) -> Outcome:
+    pause = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            return await PERFORM[type(work.stage.spec)](work.stage.spec, work)
+        except PlatformUnavailableError:
+            if work.outside.clock.now() >= work.effect.deadline:
+                raise
+        await work.outside.clock.sleep(pause)
+        pause = min(pause * 2, LAST_RETRY_SECONDS)
+
+
+async def _cancelled(work: Work) -> Outcome:
+    ending = CANCEL.get(type(work.stage.spec))
+    output = None
+    if ending is not None:
+        async with asyncio.timeout(GRACE_SECONDS * 2):
+            output = await ending(work.stage.spec, work)
+    return Outcome(status=StageStatus.CANCELLED, message="It was cancelled.", output=output)

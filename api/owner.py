@@ -1,0 +1,167 @@
+"""Owner: carries one deployment to its end; its lease is its right to do so.
+
+It folds what the log says, records what the process manager wants, performs the stages that the
+log says are running, and records how they ended. Whatever it had in memory can be lost at any
+moment: the next owner starts from the log and observes before it acts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..domain.append import Lease
+from ..domain.commands import FinishStage
+from ..domain.deployment import Deployment
+from ..domain.environment import Environment
+from ..domain.environment import stream_of as environment_stream
+from ..domain.errors import ConflictError, OutcomeUnknownError
+from ..domain.event import Fence
+from ..domain.plan import PlannedStage
+from ..domain.ports import Effect, EffectKey, Log
+from ..domain.processes.rollout import next_look
+from ..domain.processes.settling import current, finish, settle
+from ..domain.stages import Outside, Work
+from ..domain.streams import Streams
+from ..domain.target import Target
+from ..domain.target import stream_of as target_stream
+from ..domain.transaction import Transaction
+from .attempt import Attempt
+
+RETRY_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What every owner of a process shares."""
+
+    log: Log
+    streams: Streams
+    outside: Outside
+    actor: str
+    """Subject id of the system itself."""
+    on_end: Callable[[Deployment, Target, Environment], None]
+
+
+class Owner:
+    """One deployment under one lease."""
+
+    def __init__(self, lease: Lease, workshop: Workshop) -> None:
+        self._lease = lease
+        self._shop = workshop
+        self._wake = asyncio.Event()
+        self._tries: dict[tuple[str, int], Attempt] = {}
+
+    def wake(self) -> None:
+        """Look at the log again: somebody else has written to it."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Carry the deployment to its end. Errors: FencedError if somebody has taken over."""
+        try:
+            while True:
+                self._wake.clear()
+                deployment, target, where = await self._load()
+                if deployment.is_final:
+                    self._shop.on_end(deployment, target, where)
+                    return
+                if not await self._advance(deployment, target, where):
+                    await self._wait(deployment, target)
+        finally:
+            for attempt in self._tries.values():
+                await attempt.drop()
+
+    async def _load(self) -> tuple[Deployment, Target, Environment]:
+        streams = self._shop.streams
+        deployment = await streams.existing(Deployment, self._lease.stream)
+        plan = deployment.recorded_plan
+        target = await streams.load(Target, target_stream(plan.target))
+        where = await streams.load(Environment, environment_stream(plan.environment))
+        return deployment, target, where
+
+    async def _advance(self, deployment: Deployment, target: Target, where: Environment) -> bool:
+        """Write what is to be written; if nothing is, start and cancel tries. Say if it wrote."""
+        transaction = await self._decide(deployment, target, where)
+        if not transaction.is_empty:
+            return await self._store(transaction)
+        self._begin_tries(deployment, target, where)
+        self._stop_tries(deployment)
+        return False
+
+    async def _decide(
+        self, deployment: Deployment, target: Target, where: Environment
+    ) -> Transaction:
+        shop = self._shop
+        now = shop.outside.clock.now()
+        transaction = Transaction(now=now, actor=shop.actor, lease=self._lease)
+        await shop.streams.into(transaction, deployment.stream, target.stream, where.stream)
+        deployment, target = current(transaction, deployment.id)
+        if target.holder == deployment.id:
+            transaction.fence = Fence(target.held_at, self._lease.token)
+        for outcome in self._outcomes(deployment):
+            finish(transaction, deployment, outcome)
+        settle(transaction, *current(transaction, deployment.id))
+        return transaction
+
+    def _outcomes(self, deployment: Deployment) -> list[FinishStage]:
+        running = {stage.name for stage in deployment.running}
+        ended = [o for attempt in self._tries.values() if (o := attempt.outcome)]
+        return [
+            outcome
+            for outcome in ended
+            if outcome.stage in running
+            and deployment.attempts[outcome.stage].number == outcome.attempt
+        ]
+
+    async def _store(self, transaction: Transaction) -> bool:
+        try:
+            appended = await self._shop.log.append(transaction.append())
+        except ConflictError:
+            return True
+        except OutcomeUnknownError:
+            # The command ids settle it: what was stored after all is answered as known.
+            await self._shop.outside.clock.sleep(RETRY_SECONDS)
+            return True
+        self._shop.streams.learn(appended.events)
+        return True
+
+    def _begin_tries(self, deployment: Deployment, target: Target, where: Environment) -> None:
+        running = {(s.name, deployment.attempts[s.name].number): s for s in deployment.running}
+        for key in [key for key in self._tries if key not in running]:
+            del self._tries[key]
+        for key, stage in running.items():
+            if key not in self._tries:
+                work = self._work(deployment, target, where, stage)
+                self._tries[key] = Attempt(work, self._wake.set)
+
+    def _stop_tries(self, deployment: Deployment) -> None:
+        forward = {stage.name for stage in deployment.recorded_plan.stages}
+        for (stage, _), attempt in self._tries.items():
+            if deployment.is_stopping and stage in forward:
+                attempt.stop()
+
+    def _work(
+        self, deployment: Deployment, target: Target, where: Environment, stage: PlannedStage
+    ) -> Work:
+        number = deployment.attempts[stage.name].number
+        effect = Effect(
+            key=EffectKey(deployment.id, stage.name, number),
+            target=target.name,
+            fence=Fence(target.held_at, self._lease.token),
+            deadline=deployment.deadline(stage),
+        )
+        document = where.document
+        return Work(deployment, target, stage, effect, document, self._shop.outside)
+
+    async def _wait(self, deployment: Deployment, target: Target) -> None:
+        at = next_look(deployment, target)
+        clock = self._shop.outside.clock
+        seconds = max((at - clock.now()).total_seconds(), RETRY_SECONDS) if at else RETRY_SECONDS
+        waking = asyncio.ensure_future(self._wake.wait())
+        sleeping = asyncio.ensure_future(clock.sleep(seconds))
+        try:
+            await asyncio.wait((waking, sleeping), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waking.cancel()
+            sleeping.cancel()

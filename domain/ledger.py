@@ -1,0 +1,157 @@
+"""The one door: every change a person asks for goes through `carry_out(command, actor)`.
+
+Permission, rules, a pure decision, one append. `Ledger` is the same door in memory, over the
+eventsourcing library's own application, for tests and readers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+import msgspec
+import rfc8785
+import stamina
+
+from .access import Actor, require
+from .admission import is_limited, what_holds
+from .append import Appended
+from .commands import Command, RequestDeployment, RetryDeployment, RollbackDeployment
+from .environment import Environment
+from .environment import stream_of as environment_stream
+from .errors import ConflictError
+from .event import CommandRef, Sealed
+from .handlers import HANDLERS, Visit
+from .plan import Plan
+from .ports import Clock, Log
+from .streams import Streams
+from .target import Target
+from .target import stream_of as target_stream
+from .transaction import Transaction
+
+CONFLICT_ATTEMPTS = 5
+
+
+class Sealer(Protocol):
+    """Seals personal texts under the key of their subject."""
+
+    async def seal(self, subject: str, text: str) -> Sealed:
+        """Return the sealed text; the key is durable before this returns."""
+        ...
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What a command wrote, and where: the last position is its `Ledger-Position`."""
+
+    position: int
+    first: int
+    stream: str
+    known: bool = False
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """What a request would do, and what would hold it."""
+
+    plan: Plan
+    plan_hash: str
+    waiting_on: tuple[dict[str, str | None], ...]
+
+
+class Door:
+    """Carries out people's commands against a log."""
+
+    def __init__(self, log: Log, clock: Clock, sealer: Sealer) -> None:
+        self.streams = Streams(log)
+        self._log = log
+        self._clock = clock
+        self._sealer = sealer
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def carry_out(self, command: Command, actor: Actor, *, key: str | None = None) -> Receipt:
+        """Do what a command says, once for each (actor, key), and return where it stands.
+
+        Errors: DeniedError, every RefusedError of the command's handler, ConflictError after five
+        tries, OutcomeUnknownError.
+        """
+        require(actor, command.permission)
+        reference = _reference(command, actor, key)
+        known = await self._log.command(reference.id) if key else None
+        if known and known.events and known.events[0].header.command.sha256 == reference.sha256:
+            return _receipt(known)
+        sealed = await self._seal(command, actor)
+        retries = stamina.retry_context(
+            on=ConflictError,
+            attempts=CONFLICT_ATTEMPTS,
+            wait_initial=0.005,
+            wait_max=0.1,
+            timeout=None,
+        )
+        async with await self._turn(command):
+            async for attempt in retries:
+                with attempt:
+                    return await self._try(command, actor, reference, sealed)
+        raise AssertionError  # pragma: no cover - the retries return or raise
+
+    async def preview(self, command: RequestDeployment, actor: Actor) -> Preview:
+        """Say what a request would do; nothing is written."""
+        require(actor, command.permission)
+        visit = self._visit(actor, CommandRef("", ""), None)
+        stream = await HANDLERS[RequestDeployment](command, visit)
+        deployment = visit.transaction.states[stream]
+        plan: Plan = deployment.recorded_plan  # type: ignore[union-attr]
+        target = await self.streams.load(Target, target_stream(plan.target))
+        return Preview(plan, plan.hash(), tuple(what_holds(target, self._clock.now())))
+
+    async def _try(
+        self, command: Command, actor: Actor, reference: CommandRef, sealed: Sealed | None
+    ) -> Receipt:
+        visit = self._visit(actor, reference, sealed)
+        stream = await HANDLERS[type(command)](command, visit)
+        if visit.transaction.is_empty:
+            head = await self._log.head()
+            return Receipt(position=head, first=head, stream=stream)
+        appended = await self._log.append(visit.transaction.append())
+        self.streams.learn(appended.events)
+        return _receipt(appended)
+
+    def _visit(self, actor: Actor, reference: CommandRef, sealed: Sealed | None) -> Visit:
+        transaction = Transaction(now=self._clock.now(), actor=actor.subject)
+        transaction.obey(reference)
+        return Visit(transaction, self.streams, sealed)
+
+    async def _seal(self, command: Command, actor: Actor) -> Sealed | None:
+        reason: str | None = getattr(command, "reason", None)
+        return await self._sealer.seal(actor.subject, reason) if reason else None
+
+    async def _turn(self, command: Command) -> asyncio.Lock:
+        """Return the lock of those commands of this process that would only conflict."""
+        match command:
+            case RequestDeployment(environment=name, pipeline=pipeline):
+                where = await self.streams.load(Environment, environment_stream(name))
+                # A limited environment counts in its own stream.
+                name = name if is_limited(where) else f"{name}/{pipeline}"
+            case RetryDeployment(deployment=name) | RollbackDeployment(deployment=name):
+                pass
+            case _:
+                name = secrets.token_hex(8)
+        return self._locks.setdefault(name, asyncio.Lock())
+
+
+def _receipt(appended: Appended) -> Receipt:
+    return Receipt(
+        position=appended.last,
+        first=appended.first,
+        stream=appended.events[0].header.stream,
+        known=appended.known,
+    )
+
+
+def _reference(command: Command, actor: Actor, key: str | None) -> CommandRef:
+    body = {"command": type(command).__name__, **command.model_dump(mode="json")}
+    digest = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
+    # Without a key every call is new: the id must only never meet another one.
+    unique = key if key is not None else secrets.token_hex(16)
+    return CommandRef(hashlib.sha256(f"{actor.subject}\n{unique}".encode()).hexdigest(), digest)

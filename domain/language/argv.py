@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Stri
 from ..secret import SecretRef
 from .document import Written
 from .fields import Text, refuse
+from .parsing import Json
 
 MAX_ARGUMENTS = 1000
 MAX_VARIABLES = 200
@@ -48,7 +49,7 @@ class Secret(Written):
     secret: Annotated[Text, AfterValidator(_reference)]
 
 
-def _list(value: object) -> object:
+def _list(value: Json) -> Json:
     if not isinstance(value, list | tuple):
         message = 'A command is a list of arguments, ["make", "all"]: no shell reads it.'
         refuse(message, "invalid-command")

@@ -9,7 +9,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict
 
 from ..event import sha256_hex
-from .parsing import parse
+from .parsing import Json, parse
 
 
 class Written(BaseModel):
@@ -22,7 +22,7 @@ class Document(Written):
     """A whole document: equal ones have equal bytes, in whatever language they were written."""
 
     @classmethod
-    def parse(cls, data: object, pointer: str = "") -> Self:
+    def parse(cls, data: Json, pointer: str = "") -> Self:
         """Read JSON-like data; InvalidError with a JSON pointer where it is not such a document."""
         return parse(cls, data, pointer)
 

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, LiteralString, NoReturn
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, PlainValidator, Strict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    PlainValidator,
+    Strict,
+)
 from pydantic_core import PydanticCustomError
+
+from .parsing import Json
 
 MAX_TEXT = 32 * 1024
 BASIS_POINTS = 10_000
@@ -100,7 +109,7 @@ def unbuilt(feature: str, *values: str) -> BeforeValidator:
 def only_empty(feature: str) -> BeforeValidator:
     """Return the validator of a list that stays empty until its feature is built."""
 
-    def check(value: object) -> object:
+    def check(value: Json) -> Json:
         if isinstance(value, list | tuple) and value:
             refuse(f"This build does not have {feature} yet.", "not-available")
         return value
@@ -114,8 +123,12 @@ def told_apart_by(*keys: str) -> Discriminator:
     Members are tagged `$key`; a pointer to a fault leaves out what begins so.
     """
 
-    def tag(value: object) -> str | None:
-        fields = value if isinstance(value, Mapping) else getattr(type(value), "model_fields", ())
+    def tag(value: Json | BaseModel) -> str | None:
+        fields: Collection[str] = ()
+        if isinstance(value, Mapping):
+            fields = value.keys()
+        elif isinstance(value, BaseModel):
+            fields = type(value).model_fields
         found = [key for key in keys if key in fields]
         return f"${found[0]}" if len(found) == 1 else None
 

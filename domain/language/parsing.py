@@ -7,8 +7,8 @@ words wherever it comes from.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -19,6 +19,7 @@ MAX_FAULTS = 20
 """How many faults a refusal lists."""
 MAX_SENTENCE = 200
 
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
 Model = TypeVar("Model", bound=BaseModel)
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -39,7 +40,7 @@ _SENTENCES = {
 }
 
 
-def parse(model: type[Model], data: object, pointer: str = "") -> Model:
+def parse(model: type[Model], data: Json, pointer: str = "") -> Model:
     """Validate JSON-like data as a model; `pointer` leads to the data in its document.
 
     Errors: InvalidError or the subclass that a fault's slug names, with the pointer of the first
@@ -85,14 +86,14 @@ def escaped(key: object) -> str:
     return "/" + text.replace("~", "~0").replace("/", "~1")
 
 
-def _refuse(what: re.Pattern[str], name: str, data: object, pointer: str) -> None:
+def _refuse(what: re.Pattern[str], name: str, data: Json, pointer: str) -> None:
     for where, text in _texts(data, pointer):
         if what.search(text):
             message = f"A text holds {name}."
             raise InvalidError(message, pointer=where)
 
 
-def _texts(data: object, pointer: str) -> Iterator[tuple[str, str]]:
+def _texts(data: Json, pointer: str) -> Iterator[tuple[str, str]]:
     if isinstance(data, str):
         yield pointer, data
     elif isinstance(data, Mapping):

@@ -21,6 +21,7 @@ from ..stages import WaitSpec
 from .argv import Argv, Env, Secret
 from .document import Document, Written
 from .fields import Duration, Name, Text, between, refuse, told_apart_by
+from .parsing import Json
 from .rollout import Checks, Rollout
 
 MAX_TRIES = 10
@@ -72,7 +73,7 @@ class Deploy(Stage):
     env: Env = Field(default_factory=dict[str, str | Secret])
 
 
-def _refuse_unbuilt(stage: object) -> object:
+def _refuse_unbuilt(stage: Json) -> Json:
     if isinstance(stage, Mapping) and "approve" in stage:
         message = "This build does not have stages that approve yet."
         refuse(message, "not-available", at="/approve")

@@ -50,10 +50,10 @@ def expand(stage: Deploy, followers: Sequence[str]) -> tuple[PlannedStage, ...]:
     )
     return (
         _stage(f"{name}.snapshot", SnapshotSpec(), stage.needs, BRIEF_SECONDS, TRIES),
-        # Once only: another try would be another revision.
+        # Once each: another start is another revision, and a switch in doubt is undone.
         _stage(f"{name}.start", start, [f"{name}.snapshot"], START_SECONDS),
         _stage(f"{name}.health", HealthSpec(policy=policy), [f"{name}.start"], patience),
-        _stage(f"{name}.switch", SwitchSpec(), [f"{name}.health"], BRIEF_SECONDS, TRIES),
+        _stage(f"{name}.switch", SwitchSpec(), [f"{name}.health"], BRIEF_SECONDS),
         _stage(f"{name}.monitor", monitor, [f"{name}.switch"], watched + patience),
         _stage(
             f"{name}.retire",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 
-from .event import CommandRef, Event, Fence, Recorded
+from .event import CommandRef, Event, Fence, Header, Recorded, sha256_hex
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,3 +62,37 @@ class Appended(msgspec.Struct, frozen=True):
     last: int
     events: tuple[Recorded, ...] = ()
     known: bool = False
+
+
+def header_of(draft: Draft, payload: bytes, recorded_at: datetime) -> Header:
+    """Return the header under which a draft is stored; `payload` is its encoded line 2.
+
+    Errors: ValueError for an `occurred_at` without a time zone.
+    """
+    event = draft.event
+    return Header(
+        draft.stream,
+        draft.version,
+        event.TOPIC,
+        event.VERSION,
+        _utc(draft.occurred_at),
+        recorded_at,
+        draft.actor,
+        draft.environment,
+        draft.service,
+        draft.deployment,
+        draft.causation,
+        draft.correlation,
+        draft.command,
+        str(draft.fence) if draft.fence is not None else None,
+        sha256_hex(payload),
+    )
+
+
+def _utc(at: datetime) -> datetime:
+    if at.tzinfo is UTC:
+        return at
+    if at.utcoffset() is None:
+        message = "an instant needs its time zone"
+        raise ValueError(message)
+    return at.astimezone(UTC)

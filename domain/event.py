@@ -12,11 +12,12 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar, Self, get_args
 
 import msgspec
 
-from .errors import EventTooLargeError, UnknownTopicError, UnsealedError
+from .errors import CorruptLogError, EventTooLargeError, UnknownTopicError, UnsealedError
 
 MAX_HEADER_BYTES = 65_535
 """A C2SP tile entry is length-prefixed with 16 bits."""
@@ -44,8 +45,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        if cls.TOPIC:
-            TOPICS[cls.TOPIC] = cls
+        if cls.TOPIC and TOPICS.setdefault(cls.TOPIC, cls) is not cls:
+            message = f"{cls.TOPIC} is the topic of {TOPICS[cls.TOPIC].__qualname__}"
+            raise TypeError(message)
 
 
 TOPICS: dict[str, type[Event]] = {}
@@ -71,14 +73,14 @@ class Fence(msgspec.Struct, frozen=True, order=True):
         return cls(int(position), int(token))
 
 
-class CommandRef(msgspec.Struct, frozen=True):
+class CommandRef(msgspec.Struct, frozen=True, gc=False):
     """Which command an event came from: its id and the SHA-256 of its body, both hex."""
 
     id: str
     sha256: str
 
 
-class Header(msgspec.Struct, frozen=True):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """Line 1 of a stored event; nothing secret and nothing personal stands in it."""
 
     stream: str
@@ -108,20 +110,17 @@ class Fact(msgspec.Struct, frozen=True):
     position: int = 0
 
 
-class Recorded:
+class Recorded(msgspec.Struct, eq=False, gc=False):
     """A stored event: its position, its decoded header and, when asked, its payload.
 
     `originator_id` and `originator_version` are the names by which the eventsourcing library's
     repository knows the stream and its version.
     """
 
-    __slots__ = ("_event", "header", "payload", "position")
-
-    def __init__(self, position: int, header: Header, payload: bytes) -> None:
-        self.position = position
-        self.header = header
-        self.payload = payload
-        self._event: Event | None = None
+    position: int
+    header: Header
+    payload: bytes
+    _event: Event | None = None
 
     @property
     def event(self) -> Event:
@@ -163,10 +162,10 @@ def encode_payload(event: Event) -> bytes:
 
     Errors: UnsealedError for a personal text in the clear, EventTooLargeError above 256 KiB.
     """
-    if unsealed := next(_plain_texts(event), None):
-        raise UnsealedError(field=unsealed[0])
+    if plain := next(_plain_texts(event), None):
+        raise UnsealedError(field=plain[0])
     fields = _ENCODER.encode(event)
-    salt = b'{"salt":"%s"' % secrets.token_hex(16).encode()
+    salt = b'{"salt":"%b"' % secrets.token_hex(16).encode()
     payload = salt + (b"}" if fields == b"{}" else b"," + fields[1:])
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise EventTooLargeError(part="payload", size=len(payload), limit=MAX_PAYLOAD_BYTES)
@@ -182,9 +181,15 @@ def encode_header(header: Header) -> bytes:
 
 
 def decode(position: int, state: bytes) -> Recorded:
-    """Return a stored event from the bytes of its `state` column; the payload stays undecoded."""
+    """Return a stored event from the bytes of its `state` column; the payload stays undecoded.
+
+    Errors: CorruptLogError where line 1 is no header.
+    """
     header, _, payload = state.partition(b"\n")
-    return Recorded(position, _HEADERS.decode(header), payload)
+    try:
+        return Recorded(position, _HEADERS.decode(header), payload)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CorruptLogError(position=position, detail=str(error)) from error
 
 
 def decode_payload(topic: str, version: int, payload: bytes) -> Event:
@@ -199,6 +204,8 @@ def decode_payload(topic: str, version: int, payload: bytes) -> Event:
         return _decoder(kind).decode(payload)
     fields: dict[str, Any] = msgspec.json.decode(payload)
     for step in range(version, kind.VERSION):
+        if (topic, step) not in UPCASTERS:
+            raise UnknownTopicError(topic=topic, version=step)
         fields = UPCASTERS[topic, step](fields)
     return msgspec.convert(fields, kind)
 
@@ -210,26 +217,21 @@ def sha256_hex(content: bytes) -> str:
 
 _ENCODER = msgspec.json.Encoder()
 _HEADERS = msgspec.json.Decoder(Header)
-_DECODERS: dict[type[Event], msgspec.json.Decoder[Event]] = {}
-_PERSONAL_FIELDS: dict[type[Event], tuple[str, ...]] = {}
 
 
+@cache
 def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
-    if kind not in _DECODERS:
-        _DECODERS[kind] = msgspec.json.Decoder(kind)
-    return _DECODERS[kind]
+    return msgspec.json.Decoder(kind)
+
+
+@cache
+def _personal_fields(kind: type[Event]) -> tuple[str, ...]:
+    fields = msgspec.structs.fields(kind)
+    return tuple(field.name for field in fields if Sealed in get_args(field.type))
 
 
 def _plain_texts(event: Event) -> Iterator[tuple[str, str]]:
-    kind = type(event)
-    if kind not in _PERSONAL_FIELDS:
-        fields = msgspec.structs.fields(kind)
-        _PERSONAL_FIELDS[kind] = tuple(f.name for f in fields if _is_personal(f.type))
-    for name in _PERSONAL_FIELDS[kind]:
+    for name in _personal_fields(type(event)):
         value = getattr(event, name)
         if isinstance(value, str):
             yield name, value
-
-
-def _is_personal(kind: object) -> bool:
-    return Sealed in get_args(kind)

@@ -80,7 +80,7 @@ class Door:
         reference = _reference(command, actor, key)
         known = await self._log.command(reference.id) if key else None
         if known and known.events and known.events[0].header.command.sha256 == reference.sha256:
-            return _receipt(known)
+            return _receipt(msgspec.structs.replace(known, known=True))
         sealed = await self._seal(command, actor)
         retries = stamina.retry_context(
             on=ConflictError,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shipslog.domain.commands import AbortDeployment, RollbackDeployment
+from shipslog.domain.commands import AbortDeployment, FinishStage, RollbackDeployment
 from shipslog.domain.deployment import QUEUE_SECONDS, Status
 from shipslog.domain.processes.rollout import next_look, react
 from shipslog.domain.target import Target
@@ -74,15 +74,13 @@ async def test_a_stage_is_tried_again_after_its_backoff_which_doubles() -> None:
 
 @pytest.mark.parametrize(("idempotent", "status"), [(True, "running"), (False, "failed")])
 async def test_a_lost_result_is_tried_again_only_where_that_is_harmless(
-    idempotent: bool, status: str
+    *, idempotent: bool, status: str
 ) -> None:
     story = Story()
     await story.begin([{"name": "build", "run": ["true"], "idempotent": idempotent}])
     one = await story.request()
     await story.settle(one)
     attempt = (await story.deployment(one)).attempts["build"].number
-    from shipslog.domain.commands import FinishStage  # noqa: PLC0415
-
     lost = FinishStage(stage="build", attempt=attempt, outcome="errored", lost=True)
     await story.settle(one, lost)
     assert (await story.deployment(one)).status == status

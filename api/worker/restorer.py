@@ -11,16 +11,16 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from ..domain.append import Lease
-from ..domain.deployment import Deployment
-from ..domain.deployment import stream_of as deployment_stream
-from ..domain.errors import ConflictError, LedgerError, PlatformUnavailableError
-from ..domain.event import CommandRef, Fence, sha256_hex
-from ..domain.ports import Effect, EffectKey, Route
-from ..domain.stages.start import places, revision_spec
-from ..domain.target import Revision, Serving, Target
-from ..domain.target import stream_of as target_stream
-from ..domain.transaction import Transaction
+from ...domain.append import Lease
+from ...domain.deployment import Deployment
+from ...domain.deployment import stream_of as deployment_stream
+from ...domain.errors import ConflictError, LedgerError, PlatformUnavailableError
+from ...domain.event import CommandRef, Fence, sha256_hex
+from ...domain.ports import Effect, EffectKey, Route
+from ...domain.stages.start import places, revision_spec
+from ...domain.target import Revision, Serving, Target
+from ...domain.target import stream_of as target_stream
+from ...domain.transaction import Transaction
 from .owner import Workshop
 
 LOOK_SECONDS = 1.0

@@ -1,4 +1,4 @@
-"""Worker: claims deployments that are due and carries each to its end."""
+"""Claims: the worker takes deployments that are due and lets an owner carry each to its end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import asyncio
 
 import structlog
 
-from ..domain.append import Lease
-from ..domain.deployment import stream_of as deployment_stream
-from ..domain.errors import FencedError
-from ..domain.ports import WorkQueue
+from ...domain.append import Lease
+from ...domain.deployment import stream_of as deployment_stream
+from ...domain.errors import FencedError
+from ...domain.ports import WorkQueue
 from .owner import Owner, Workshop
 
 CLAIM_LIMIT = 256

@@ -11,22 +11,22 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..domain.append import Lease
-from ..domain.commands import FinishStage
-from ..domain.deployment import Deployment
-from ..domain.environment import Environment
-from ..domain.environment import stream_of as environment_stream
-from ..domain.errors import ConflictError, OutcomeUnknownError
-from ..domain.event import Fence
-from ..domain.plan import PlannedStage
-from ..domain.ports import Effect, EffectKey, Log
-from ..domain.processes.rollout import next_look
-from ..domain.processes.settling import current, finish, settle
-from ..domain.stages import Outside, Work
-from ..domain.streams import Streams
-from ..domain.target import Target
-from ..domain.target import stream_of as target_stream
-from ..domain.transaction import Transaction
+from ...domain.append import Lease
+from ...domain.commands import FinishStage
+from ...domain.deployment import Deployment
+from ...domain.environment import Environment
+from ...domain.environment import stream_of as environment_stream
+from ...domain.errors import ConflictError, OutcomeUnknownError
+from ...domain.event import Fence
+from ...domain.plan import PlannedStage
+from ...domain.ports import Effect, EffectKey, Log
+from ...domain.processes.rollout import next_look
+from ...domain.processes.settling import current, finish, settle
+from ...domain.stages import Outside, Work
+from ...domain.streams import Streams
+from ...domain.target import Target
+from ...domain.target import stream_of as target_stream
+from ...domain.transaction import Transaction
 from .attempt import Attempt
 
 RETRY_SECONDS = 0.2

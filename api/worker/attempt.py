@@ -9,11 +9,11 @@ from typing import Any
 
 import structlog
 
-from ..domain.commands import FinishStage
-from ..domain.deployment import StageStatus
-from ..domain.errors import FencedError, LedgerError, PlatformUnavailableError
-from ..domain.stages import CANCEL, PERFORM, Outcome, Work
-from ..domain.stages.work import errored, failed
+from ...domain.commands import FinishStage
+from ...domain.deployment import StageStatus
+from ...domain.errors import FencedError, LedgerError, PlatformUnavailableError
+from ...domain.stages import CANCEL, PERFORM, Outcome, Work
+from ...domain.stages.work import errored, failed
 
 GRACE_SECONDS = 5.0
 """What a try gets beyond its deadline to report that it ended by it."""

@@ -17,8 +17,8 @@ DEFAULT_LISTEN = "127.0.0.1:8470"
 DEFAULT_URL = f"http://{DEFAULT_LISTEN}"
 LAST_PORT = 65_535
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
 
 
@@ -63,7 +63,7 @@ def from_environment(
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of `500ms`, `90s`, `5m`, `2h` or a bare number; ValueError otherwise."""
+    """Return the seconds of `500ms`, `90s`, `5m`, `2h`, `30d` or a bare number; ValueError otherwise."""
     read = _DURATION.fullmatch(text)
     if read is None:
         message = f"{text!r} is no duration such as 500ms, 90s, 5m or 2h"

@@ -44,7 +44,7 @@ def server(environ: Mapping[str, str] = os.environ) -> Server:
     stored = _stored()
     url = (environ.get("SHIPSLOG_URL") or stored.url).rstrip("/")
     token = environ.get("SHIPSLOG_TOKEN") or (stored.token if url == stored.url else None)
-    return Server(url, token)
+    return Server(url, token.strip() if token else None)
 
 
 def remember(server: Server) -> Path:

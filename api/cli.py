@@ -1,0 +1,129 @@
+"""The command line: every verb on one page, and how each way of failing ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.exceptions import TyperException
+
+from ..domain.errors import LedgerError
+from .terminal.output import say
+from .verbs import deploying, documents, log, processes, showing
+from .verbs.asking import ExitCode, code_of_http, sentence
+from .wire.shapes import ProblemError, UnreachableError
+
+NO_INPUT = "--no-input"
+PLAIN = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+app = typer.Typer(
+    name="shipslog",
+    context_settings=PLAIN,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _add(function: Callable[..., Any], name: str, *examples: str, hidden: bool = False) -> None:
+    said = "\n".join(f"  shipslog {example}" for example in examples)
+    app.command(
+        name,
+        short_help=(function.__doc__ or "").partition("\n")[0],
+        epilog=f"\b\nExamples:\n{said}" if examples else None,
+        hidden=hidden,
+        context_settings=PLAIN,
+    )(function)
+
+
+_add(processes.up, "up", "up", "up --listen 127.0.0.1:8500 --data ./ledger")
+_add(processes.serve, "serve", "serve --listen 0.0.0.0:8470")
+_add(processes.worker, "worker", "worker")
+_add(processes.agent, "agent", "agent --data ./ledger --stop", hidden=True)
+_add(documents.apply, "apply", "apply staging.yaml web.yaml", "apply pipeline.py")
+_add(documents.plan, "plan", "plan web 1.4.0 staging")
+_add(
+    deploying.deploy,
+    "deploy",
+    "deploy web 1.4.0 staging --watch",
+    "deploy web 1.4.0 staging --wait --timeout 10m --json",
+)
+_add(showing.get, "get", "get ID", "get ID --watch --timeout 10m", "get ID --as-of 4711 --json")
+_add(showing.status, "status", "status ID")
+_add(showing.list_deployments, "list", "list --environment staging --status running")
+_add(showing.where, "where", "where", "where --as-of 2026-11-03T14:03:00Z")
+_add(showing.history, "history", "history staging web")
+_add(log.events, "events", "events --topic deployment.failed", "events --follow --json")
+_add(showing.printed, "output", "output ID build")
+for _action in deploying.ACTIONS:
+    _add(
+        deploying.approve if _action == "approve" else deploying.acting(_action),
+        _action,
+        f'{_action} ID --reason "as agreed"',
+    )
+
+
+@app.callback(
+    invoke_without_command=True,
+    help="A deployment ledger that also does the deploying.",
+    epilog="Begin with `shipslog up`, then `shipslog apply FILE`, then `shipslog deploy`.",
+)
+def root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    no_input: Annotated[bool, typer.Option(NO_INPUT, help="Ask nothing; no verb does.")] = False,  # noqa: ARG001
+) -> None:
+    """Show the version or the help where no verb is given."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"shipslog {installed('shipslog')}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(ExitCode.REFUSED)
+
+
+def main() -> None:
+    """Run the verb that was asked for, and end with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a verb and return its exit code; whatever goes wrong is one line on stderr."""
+    # It may stand behind any verb, too.
+    arguments = [argument for argument in arguments if argument != NO_INPUT]
+    try:
+        code = app(arguments, prog_name="shipslog", standalone_mode=False)
+    except TyperException as error:
+        return _fail(f"{error.format_message()} ({_usage(error)})", error.exit_code)
+    except ProblemError as error:
+        return _fail(sentence(error), code_of_http(error.status))
+    except UnreachableError as error:
+        return _fail(f"{error}. `shipslog up` starts one.", ExitCode.FAILED)
+    except LedgerError as error:
+        from .problems import status_of
+
+        return _fail(str(error), code_of_http(status_of(error)))
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        if "SHIPSLOG_DEBUG" in os.environ:
+            raise
+        return _fail(f"This is a fault of ours: {error!r}. SHIPSLOG_DEBUG=1 shows where.", 1)
+    return int(code or ExitCode.DONE)
+
+
+def _fail(why: str, code: int) -> int:
+    say(f"shipslog: {why}")
+    return code
+
+
+def _usage(error: TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f"see {context.command_path if context else 'shipslog'} --help"

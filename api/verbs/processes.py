@@ -1,0 +1,79 @@
+"""Verbs that are a process: everything in one, its parts, and the agent beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..settings import DEFAULT_LISTEN, from_environment
+from ..terminal import output
+from .asking import ExitCode
+
+Listen = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help=f"Where to listen: {DEFAULT_LISTEN}.")
+]
+Data = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The data folder; SHIPSLOG_DATA without it.")
+]
+APART = (
+    "serve and worker as separate processes need PostgreSQL (SHIPSLOG_DATABASE_URL=postgresql://…);"
+    " on the embedded store `shipslog up` is both."
+)
+
+
+def up(*, listen: Listen = None, data: Data = None) -> None:
+    """Run everything in one process: server, worker and the embedded store."""
+    settings = from_environment(listen=listen, data=data)
+    from ..assembly import run_up
+
+    run_up(settings, lambda url, token: announce(url, token, settings.data))
+
+
+def serve(*, listen: Listen = None) -> ExitCode:
+    """Run the server alone; a worker does the deploying."""
+    settings = from_environment(listen=listen)
+    if settings.postgres is None:
+        output.say(APART)
+        return ExitCode.REFUSED
+    from ..assembly import run_server
+
+    run_server(settings, lambda url, token: announce(url, token, settings.data))
+    return ExitCode.DONE
+
+
+def worker() -> ExitCode:
+    """Run a worker alone; any number may run."""
+    settings = from_environment()
+    if settings.postgres is None:
+        output.say(APART)
+        return ExitCode.REFUSED
+    from ..assembly import run_worker
+
+    run_worker(settings)
+    return ExitCode.DONE
+
+
+def agent(
+    *,
+    data: Data = None,
+    stop: Annotated[bool, typer.Option("--stop", help="End the agent and its children.")] = False,
+) -> None:
+    """Keep the processes and the router of a data folder; the others start it."""
+    settings = from_environment(data=data)
+    from ..assembly import run_agent, stop_agent
+
+    (stop_agent if stop else run_agent)(settings)
+
+
+def announce(url: str, token: str | None, data: Path) -> None:
+    """Say where the server is and, once, its first token; keep both for the other verbs."""
+    from ..user_config import Server, remember
+
+    place = remember(Server(url, token, str(data)))
+    output.put_row(("address", url))
+    if token:
+        output.put_row(("admin token", token))
+        output.say("The token is shown this once.")
+    output.say(f"The other verbs use it now: {place}")

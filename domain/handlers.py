@@ -170,12 +170,12 @@ async def _take_back(deployment: Deployment, visit: Visit) -> str:
     live = target.live
     if deployment.status is not Status.SUCCEEDED or not live or live.deployment != deployment.id:
         raise _conflict(deployment, "be rolled back: it is not what is live")
-    healthy = target.healthy_before(live.id)
+    where = await _known_environment(deployment.recorded_plan.environment, visit)
+    healthy = target.healthy_before(live.id, where.document["history_limit"])
     if healthy is None:
         raise _conflict(deployment, "be rolled back: no earlier healthy revision is kept")
     source = await visit.streams.existing(Deployment, deployment_stream(healthy.deployment))
     plan: Plan = redeploy(source.recorded_plan, workspace_of=healthy.workspace)
-    where = await _known_environment(plan.environment, visit)
     requested = Deployment.Requested(plan=plan, plan_hash=plan.hash(), rollback_of=deployment.id)
     new = await _open(requested, where, visit)
     await visit.streams.into(visit.transaction, deployment.stream)

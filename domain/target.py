@@ -154,10 +154,18 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         mine = [r for r in self.revisions.values() if r.deployment == deployment]
         return mine[-1] if mine else None
 
-    def healthy_before(self, revision: str) -> Revision | None:
-        """Return the newest healthy revision other than this one, if it is still known."""
-        earlier = [r for r in self.healthy if r != revision and r in self.revisions]
-        return self.revisions[earlier[-1]] if earlier else None
+    def workspaces_kept(self, history_limit: int) -> frozenset[str]:
+        """Return the deployments whose workspaces are kept: live, in the history, or to come."""
+        live = {self.live.workspace} if self.live else set[str]()
+        coming = {*self.queue, *([self.holder] if self.holder else [])}
+        running = {self.revisions[name].workspace for name in self.running}
+        return frozenset({*self.finished[-history_limit:], *live, *coming, *running})
+
+    def healthy_before(self, revision: str, history_limit: int) -> Revision | None:
+        """Return the newest healthy revision other than this one whose workspace is kept."""
+        kept = self.workspaces_kept(history_limit)
+        earlier = [self.revisions[name] for name in self.healthy if name != revision]
+        return next((r for r in reversed(earlier) if r.workspace in kept), None)
 
 
 def stream_of(name: str) -> str:

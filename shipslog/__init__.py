@@ -60,10 +60,12 @@ _MODULES = {
 _RENAMED = {"Environment": "EnvironmentDocument"}
 
 
-def __getattr__(name: str) -> object:
-    for module, names in _MODULES.items():
-        if name in names:
-            found = import_module(f".domain.language.{module}", __name__)
-            return getattr(found, _RENAMED.get(name, name))
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+if not TYPE_CHECKING:  # type checkers would take every name for one of ours
+
+    def __getattr__(name: str) -> object:
+        for module, names in _MODULES.items():
+            if name in names:
+                found = import_module(f".domain.language.{module}", __name__)
+                return getattr(found, _RENAMED.get(name, name))
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)

@@ -195,8 +195,8 @@ def test_a_python_file_offers_its_public_names_in_order(tmp_path: Path) -> None:
             ":2: /wait: This lasts from 1ms to 24h.",
         ),
         (
-            "from shipslog import *\na = Wait(name='a', wait='1s')\nPipeline(name='b', stages=2*[a])",
-            ":3: /stages/1/name: Two stages are named a.",
+            "from shipslog import *\nPipeline(name='b', stages=[Wait(name='a', wait='1s')] * 2)",
+            ":2: /stages/1/name: Two stages are named a.",
         ),
         ("import os\nos._exit(4)", ": It ended with 4."),
         ("x = 1", ": There is no document in this file."),

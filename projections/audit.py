@@ -1,0 +1,162 @@
+"""audit: who did what, when and where, one row an event, read from the headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    select,
+)
+
+from ..domain.event import Header, Recorded
+from .follower import Page, ReadModel, Slice, browse, instant, micros, put
+
+TABLE = Table(
+    "audit",
+    MetaData(),
+    Column("position", Integer, primary_key=True),
+    Column("recorded_at", Integer, nullable=False),
+    Column("occurred_at", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("environment", Text),
+    Column("service", Text),
+    Column("deployment", Text),
+    Column("command", Text, nullable=False),
+)
+_C = TABLE.c
+Index("audit_recorded", _C.recorded_at)
+Index("audit_actor", _C.actor)
+Index("audit_topic", _C.topic)
+Index("audit_target", _C.environment, _C.service)
+Index("audit_deployment", _C.deployment)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One event as an auditor lists it; `actor` is a subject's id."""
+
+    position: int
+    recorded_at: datetime
+    occurred_at: datetime
+    actor: str
+    topic: str
+    stream: str
+    environment: str | None
+    service: str | None
+    deployment: str | None
+    command: str
+    """Id of the command that it came from."""
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are listed; every text is taken literally, both ends are included."""
+
+    actor: str | None = None
+    topic: str | None = None
+    """A topic, or with a dot at its end every topic that begins so: `deployment.`."""
+    stream: str | None = None
+    environment: str | None = None
+    service: str | None = None
+    deployment: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Audit(ReadModel):
+    """One row an event."""
+
+    name: ClassVar[str] = "audit"
+    version: ClassVar[int] = 1
+    tables: ClassVar[tuple[Table, ...]] = (TABLE,)
+    streams: ClassVar[tuple[str, ...]] = ("",)
+
+    def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
+        """Add a row for each event."""
+        put(db, TABLE, map(_row, events))
+
+    def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
+        """Return the rows of a stream."""
+        return {TABLE: _C.stream == header.stream}
+
+
+def listed(db: Connection, filters: Filters, page: Page) -> Slice[Entry]:
+    """Return what happened, newest first."""
+    statement = select(TABLE).where(*_conditions(filters))
+    rows = browse(db, statement, [_C.position], page, newest_first=True)
+    return Slice([_entry(row) for row in rows.items], rows.next)
+
+
+def positions(db: Connection, filters: Filters, *, after: int, limit: int) -> list[int]:
+    """Return at most `limit` positions above `after` of events that match, in order."""
+    statement = select(_C.position).where(_C.position > after, *_conditions(filters))
+    return list(db.scalars(statement.order_by(_C.position).limit(limit)))
+
+
+def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
+    for name in ("actor", "environment", "service", "deployment"):
+        if (value := getattr(filters, name)) is not None:
+            yield _C[name] == value
+    if filters.topic is not None:
+        yield from _has_topic(filters.topic)
+    if filters.stream is not None:
+        yield from _is_stream(filters.stream)
+    if filters.since is not None:
+        yield _C.recorded_at >= micros(filters.since)
+    if filters.until is not None:
+        yield _C.recorded_at <= micros(filters.until)
+
+
+def _has_topic(topic: str) -> Iterator[ColumnElement[bool]]:
+    if not topic.endswith("."):
+        yield _C.topic == topic
+        return
+    # A range and no LIKE: nothing in it is a wildcard, and the index serves it.
+    yield _C.topic > topic
+    yield _C.topic < topic[:-1] + "/"
+
+
+def _is_stream(stream: str) -> Iterator[ColumnElement[bool]]:
+    yield _C.stream == stream
+    # The stream has no index of its own; what follows from its name does.
+    kind, _, name = stream.partition(":")
+    if kind == "deployment":
+        yield _C.deployment == name
+    elif kind in {"environment", "target"}:
+        yield _C.environment == name.partition("/")[0]
+    else:
+        yield from _has_topic(f"{kind}.")
+
+
+def _row(recorded: Recorded) -> tuple[Any, ...]:
+    header = recorded.header
+    return (
+        recorded.position,
+        micros(header.recorded_at),
+        micros(header.occurred_at),
+        header.actor,
+        header.topic,
+        header.stream,
+        header.environment,
+        header.service,
+        header.deployment,
+        header.command.id,
+    )
+
+
+def _entry(row: Row[Any]) -> Entry:
+    fields = dict(row._mapping)  # noqa: SLF001 - public in spite of its name
+    at = {name: instant(fields[name]) for name in ("recorded_at", "occurred_at")}
+    return Entry(**fields | at)

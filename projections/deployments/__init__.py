@@ -1,0 +1,20 @@
+"""deployments: the status document of every deployment, and lists of them."""
+
+from .document import Links, Live, Rollback, Stage, StatusDocument, Waiting
+from .life import apply, fold
+from .rows import Deployments, Filters, get, listed
+
+__all__ = [
+    "Deployments",
+    "Filters",
+    "Links",
+    "Live",
+    "Rollback",
+    "Stage",
+    "StatusDocument",
+    "Waiting",
+    "apply",
+    "fold",
+    "get",
+    "listed",
+]

@@ -1,0 +1,149 @@
+"""The deployments' table: one row each, what it is searched by beside the document."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgspec
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    literal,
+    select,
+)
+
+from ...domain.event import Header, Recorded
+from ..follower import Page, ReadModel, Slice, browse, micros, put, stale_since
+from .document import StatusDocument
+from .life import apply
+
+TABLE = Table(
+    "deployments",
+    MetaData(),
+    Column("id", Text, primary_key=True),
+    Column("requested_position", Integer, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("service", Text, nullable=False),
+    Column("pipeline", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("requested_at", Integer, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("is_final", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+)
+_C = TABLE.c
+Index("deployments_newest", _C.requested_position, unique=True)
+Index("deployments_status", _C.status, _C.requested_position)
+Index("deployments_target", _C.environment, _C.service, _C.requested_position)
+Index("deployments_service", _C.service, _C.requested_position)
+Index("deployments_pipeline", _C.pipeline, _C.requested_position)
+Index("deployments_actor", _C.actor, _C.requested_position)
+
+_DOCUMENTS = msgspec.json.Decoder(StatusDocument)
+_LOAD = "SELECT id, document FROM deployments WHERE id IN (SELECT value FROM json_each(?))"
+
+
+class Filters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deployments are listed; every text is taken literally, both instants are included."""
+
+    environment: str | None = None
+    service: str | None = None
+    pipeline: str | None = None
+    status: str | None = None
+    actor: str | None = None
+    """A subject's id."""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Deployments(ReadModel):
+    """One row a deployment."""
+
+    name: ClassVar[str] = "deployments"
+    version: ClassVar[int] = 1
+    tables: ClassVar[tuple[Table, ...]] = (TABLE,)
+    streams: ClassVar[tuple[str, ...]] = ("deployment:",)
+
+    def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
+        """Fold events into the documents."""
+        known = _load(db, {_id(e.header) for e in events if e.header.stream_version > 1})
+        changed: dict[str, StatusDocument] = {}
+        for recorded in events:
+            one = _id(recorded.header)
+            changed[one] = apply(changed.get(one) or known.get(one), recorded)
+        put(db, TABLE, map(_row, changed.values()))
+
+    def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
+        """Return the row of a deployment's stream."""
+        return {TABLE: _C.id == _id(header)}
+
+
+def get(db: Connection, deployment: str) -> StatusDocument | None:
+    """Return a deployment's document, or None where there is none."""
+    row = db.execute(_SHOWN.where(_C.id == deployment)).first()
+    return _document(row) if row else None
+
+
+def listed(db: Connection, filters: Filters, page: Page) -> Slice[StatusDocument]:
+    """Return documents, newest request first."""
+    statement = _SHOWN
+    for name in ("environment", "service", "pipeline", "status", "actor"):
+        if (value := getattr(filters, name)) is not None:
+            statement = statement.where(_C[name] == value)
+    if filters.since is not None:
+        statement = statement.where(_C.requested_at >= micros(filters.since))
+    if filters.until is not None:
+        statement = statement.where(_C.requested_at <= micros(filters.until))
+    rows = browse(db, statement, [_C.requested_position], page, newest_first=True)
+    return Slice([_document(row) for row in rows.items], rows.next)
+
+
+_SHOWN = select(
+    _C.document, _C.requested_position, stale_since("deployments", literal("deployment:") + _C.id)
+)
+
+
+def _id(header: Header) -> str:
+    return header.stream.removeprefix("deployment:")
+
+
+def _load(db: Connection, deployments: Collection[str]) -> dict[str, StatusDocument]:
+    if not deployments:
+        return {}
+    wanted = msgspec.json.encode(list(deployments)).decode()
+    rows = db.exec_driver_sql(_LOAD, (wanted,))
+    return {row[0]: _DOCUMENTS.decode(row[1]) for row in rows}
+
+
+def _row(document: StatusDocument) -> tuple[Any, ...]:
+    return (
+        document.id,
+        document.requested_position,
+        document.environment,
+        document.service,
+        document.pipeline,
+        document.status.value,
+        document.requested_by,
+        micros(document.requested_at),
+        document.position,
+        document.status.is_final,
+        msgspec.json.encode(document).decode(),
+    )
+
+
+def _document(row: Row[Any]) -> StatusDocument:
+    document = _DOCUMENTS.decode(row.document)
+    if row.stale_since is None:
+        return document
+    return msgspec.structs.replace(document, stale_since=row.stale_since)

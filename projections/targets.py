@@ -1,0 +1,212 @@
+"""targets: what runs where, and who may change it.
+
+The row is the domain's own fold of the target's stream; how a revision is started is left out of
+what is stored, and so is the list of everything that ever ended there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import msgspec
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    Table,
+    Text,
+    literal,
+    select,
+)
+
+from ..domain.event import Header, Recorded
+from ..domain.health import HealthPolicy
+from ..domain.target import Revision, Target, evolve
+from .follower import Page, ReadModel, Slice, browse, instant, micros, put, stale_since
+
+TABLE = Table(
+    "targets",
+    MetaData(),
+    Column("environment", Text, primary_key=True),
+    Column("service", Text, primary_key=True),
+    Column("version", Text),
+    Column("revision", Text),
+    Column("deployment", Text),
+    Column("since", Integer),
+    Column("holder", Text),
+    Column("position", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+)
+_C = TABLE.c
+Index("targets_service", _C.service, _C.environment)
+
+_LOAD = (
+    "SELECT state FROM targets WHERE environment || '/' || service"
+    " IN (SELECT value FROM json_each(?))"
+)
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What runs at a target; all but its name is None where nothing ever did."""
+
+    environment: str
+    service: str
+    version: str | None
+    revision: str | None
+    deployment: str | None
+    """The one that brought the revision."""
+    since: datetime | None
+    """When requests began to go to it."""
+    holder: str | None
+    """The deployment that may change the target now."""
+    position: int
+    """Of the target's newest event."""
+    stale_since: int | None = None
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """A target's state as far as it matters here."""
+
+    target: Target
+    since: datetime | None = None
+    position: int = 0
+
+    @property
+    def place(self) -> Place:
+        """What there is to show of it."""
+        environment, _, service = self.target.name.partition("/")
+        live = self.target.live
+        return Place(
+            environment=environment,
+            service=service,
+            version=live and live.version,
+            revision=live and live.id,
+            deployment=live and live.deployment,
+            since=self.since if live else None,
+            holder=self.target.holder,
+            position=self.position,
+        )
+
+
+class Targets(ReadModel):
+    """One row a target."""
+
+    name: ClassVar[str] = "targets"
+    version: ClassVar[int] = 1
+    tables: ClassVar[tuple[Table, ...]] = (TABLE,)
+    streams: ClassVar[tuple[str, ...]] = ("target:",)
+
+    def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
+        """Fold events into the targets."""
+        known = _load(db, {_name(e.header) for e in events if e.header.stream_version > 1})
+        changed: dict[str, Standing] = {}
+        for recorded in events:
+            name = _name(recorded.header)
+            changed[name] = apply(changed.get(name) or known.get(name), recorded)
+        put(db, TABLE, map(_row, changed.values()))
+
+    def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
+        """Return the row of a target's stream."""
+        environment, _, service = _name(header).partition("/")
+        return {TABLE: (_C.environment == environment) & (_C.service == service)}
+
+
+def get(db: Connection, environment: str, service: str) -> Place | None:
+    """Return what runs at a target, or None where no deployment ever went."""
+    its_row = (_C.environment == environment) & (_C.service == service)
+    row = db.execute(_SHOWN.where(its_row)).first()
+    return _place(row) if row else None
+
+
+def listed(
+    db: Connection, page: Page, *, environment: str | None = None, service: str | None = None
+) -> Slice[Place]:
+    """Return what runs where, by environment and service."""
+    statement = _SHOWN
+    if environment is not None:
+        statement = statement.where(_C.environment == environment)
+    if service is not None:
+        statement = statement.where(_C.service == service)
+    rows = browse(db, statement, [_C.environment, _C.service], page)
+    return Slice([_place(row) for row in rows.items], rows.next)
+
+
+def fold(events: Iterable[Recorded]) -> Place | None:
+    """Return what ran at a target after these events of its stream, from its first."""
+    standing = None
+    for recorded in events:
+        standing = apply(standing, recorded)
+    return standing.place if standing else None
+
+
+def apply(standing: Standing | None, recorded: Recorded) -> Standing:
+    """Return a target after one more event of its stream."""
+    if standing is None:
+        standing = Standing(Target(name=_name(recorded.header)))
+    before, fact = standing.target, recorded.fact
+    if isinstance(fact.event, Target.RevisionStarted):
+        revision = _slim(fact.event.revision)
+        fact = msgspec.structs.replace(
+            fact, event=msgspec.structs.replace(fact.event, revision=revision)
+        )
+    after = msgspec.structs.replace(evolve(before, fact), finished=())
+    is_moved = (before.live and before.live.id) != (after.live and after.live.id)
+    return Standing(after, fact.at if is_moved else standing.since, recorded.position)
+
+
+_SHOWN = select(
+    *[column for column in _C if column is not _C.state],
+    stale_since("targets", literal("target:") + _C.environment + "/" + _C.service),
+)
+_STANDINGS = msgspec.json.Decoder(Standing)
+
+
+def _slim(revision: Revision) -> Revision:
+    return Revision(
+        id=revision.id,
+        version=revision.version,
+        deployment=revision.deployment,
+        workspace=revision.workspace,
+        argv=(),
+        capacity=revision.capacity,
+        values={},
+        policy=HealthPolicy(checks=()),
+    )
+
+
+def _name(header: Header) -> str:
+    return header.stream.removeprefix("target:")
+
+
+def _load(db: Connection, names: Collection[str]) -> dict[str, Standing]:
+    if not names:
+        return {}
+    rows = db.exec_driver_sql(_LOAD, (msgspec.json.encode(list(names)).decode(),))
+    standings = [_STANDINGS.decode(row[0]) for row in rows]
+    return {standing.target.name: standing for standing in standings}
+
+
+def _row(standing: Standing) -> tuple[Any, ...]:
+    place = standing.place
+    return (
+        place.environment,
+        place.service,
+        place.version,
+        place.revision,
+        place.deployment,
+        micros(place.since) if place.since else None,
+        place.holder,
+        place.position,
+        msgspec.json.encode(standing).decode(),
+    )
+
+
+def _place(row: Row[Any]) -> Place:
+    fields = dict(row._mapping)  # noqa: SLF001 - public in spite of its name
+    return Place(**fields | {"since": instant(row.since) if row.since is not None else None})

@@ -36,7 +36,10 @@ class Due(msgspec.Struct, frozen=True):
 
 
 class Lease(msgspec.Struct, frozen=True):
-    """The right to act for one deployment's stream; an append under an older token is refused."""
+    """The right to act for one deployment's stream; an append under an older token is refused.
+
+    With an empty stream it is the right of the process that has the store.
+    """
 
     stream: str
     token: int

@@ -54,6 +54,8 @@ class Visit(msgspec.Struct, frozen=True):
     streams: Streams
     reason: Sealed | None = None
     """The command's reason, sealed under the key of who asks."""
+    allow: Callable[[str], str] = str
+    """Returns the real folder of a pipeline's source, or refuses it with InvalidError."""
 
 
 async def define_environment(command: DefineEnvironment, visit: Visit) -> str:
@@ -72,6 +74,8 @@ async def define_environment(command: DefineEnvironment, visit: Visit) -> str:
 async def define_pipeline(command: DefinePipeline, visit: Visit) -> str:
     """Store a pipeline's next version unless it is the newest already."""
     pipeline = Pipeline.parse(addressed(command.document, "Pipeline", command.name))
+    if pipeline.source is not None:
+        pipeline = pipeline.model_copy(update={"source": visit.allow(pipeline.source)})
     compile_pipeline(pipeline)
     before = await visit.streams.load(Definition, definition.stream_of(command.name))
     _check_version(before.version, command.if_match)

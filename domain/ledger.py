@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
+from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -63,8 +64,12 @@ class Preview(msgspec.Struct, frozen=True):
 class Door:
     """Carries out people's commands against a log."""
 
-    def __init__(self, log: Log, clock: Clock, sealer: Sealer) -> None:
+    def __init__(
+        self, log: Log, clock: Clock, sealer: Sealer, allow: Callable[[str], str] = str
+    ) -> None:
+        """Open the door to a log; `allow` returns a pipeline's source, or refuses it."""
         self.streams = Streams(log)
+        self._allow = allow
         self._log = log
         self._clock = clock
         self._sealer = sealer
@@ -120,7 +125,7 @@ class Door:
     def _visit(self, actor: Actor, reference: CommandRef, sealed: Sealed | None) -> Visit:
         transaction = Transaction(now=self._clock.now(), actor=actor.subject)
         transaction.obey(reference)
-        return Visit(transaction, self.streams, sealed)
+        return Visit(transaction, self.streams, sealed, self._allow)
 
     async def _seal(self, command: Command, actor: Actor) -> Sealed | None:
         reason: str | None = getattr(command, "reason", None)

@@ -137,6 +137,12 @@ def listed(
     return Slice([_place(row) for row in rows.items], rows.next)
 
 
+def names(db: Connection) -> list[str]:
+    """Return the name of every target, `environment/service`."""
+    rows = db.execute(select(_C.environment, _C.service).order_by(_C.environment, _C.service))
+    return [f"{environment}/{service}" for environment, service in rows]
+
+
 def fold(events: Iterable[Recorded]) -> Place | None:
     """Return what ran at a target after these events of its stream, from its first."""
     standing = None

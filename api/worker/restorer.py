@@ -98,7 +98,7 @@ class Restorer:
 
     async def _record(self, target: Target, restored: Target.Restored) -> None:
         shop, name = self._shop, target.stream
-        lease = Lease(name, self._token, shop.actor)
+        lease = Lease("", self._token, shop.actor)
         transaction = Transaction(now=shop.outside.clock.now(), actor=shop.actor, lease=lease)
         cause = f"{name}@{target.version}"
         digest = sha256_hex(f"restore\n{cause}\n0".encode())

@@ -106,4 +106,6 @@ def _deaths(instances: Sequence[Instance]) -> str | None:
     dead = [instance for instance in instances if not instance.alive]
     if instances and not dead:
         return None
+    if not instances:
+        return "No instance runs any more."
     return f"{len(dead)} of {len(instances)} instances have ended."

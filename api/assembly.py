@@ -1,0 +1,110 @@
+"""The assembly: settings become everything, wired; the only file that constructs adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..adapters.clock import SystemClock
+from ..adapters.documents import files
+from ..adapters.documents.sources import allowed_source
+from ..adapters.platforms.processes import agent
+from ..adapters.platforms.processes.platform import ProcessesPlatform
+from ..adapters.probes.http import HttpProbe
+from ..adapters.secrets.local import LocalSecretStore
+from ..adapters.store.sqlite.store import SqliteStore
+from ..domain.access import Role
+from ..domain.ledger import Door
+from ..domain.stages import Outside
+from ..projections.audit import Audit
+from ..projections.definitions import Definitions
+from ..projections.deployments import Deployments
+from ..projections.follower import Follower, Views
+from ..projections.history import History
+from ..projections.targets import Targets
+from .running import House, run
+from .services import Services
+from .settings import Settings
+from .signals.following import FollowerLog
+
+if TYPE_CHECKING:
+    from ..adapters.documents.written import WrittenDocument
+
+VIEWS = "views.db"
+MODELS = (Deployments, Targets, History, Audit, Definitions)
+
+
+def read_files(paths: Iterable[Path]) -> list[WrittenDocument]:
+    """Return the documents of a user's files. Errors: InvalidError with file and line."""
+    return files.read_files(paths)
+
+
+def run_up(settings: Settings, announce: Callable[[str, str | None], None]) -> None:
+    """Run server, worker and embedded store in this process until it is told to end."""
+    asyncio.run(_up(settings, announce))
+
+
+def run_agent(settings: Settings) -> None:
+    """Be the agent of a data folder."""
+    agent.main(settings.data)
+
+
+def stop_agent(settings: Settings) -> None:
+    """End the agent of a data folder, with everything that it keeps."""
+    agent.stop(settings.data)
+
+
+async def _up(settings: Settings, announce: Callable[[str, str | None], None]) -> None:
+    async with embedded(settings) as house:
+        token = await first_token(house)
+        await run(house, settings.host, settings.port, partial(_say, announce, token))
+
+
+def _say(announce: Callable[[str, str | None], None], token: str | None, url: str) -> None:
+    announce(url, token)
+
+
+async def first_token(house: House) -> str | None:
+    """Return an administrator's token if nobody has one yet, made out for who started this."""
+    services = house.services
+    if services.tokens.list():
+        return None
+    subject = await services.directory.ensure("user", getpass.getuser())
+    return (await services.tokens.create(subject, Role.ADMIN, None))[0]
+
+
+@asynccontextmanager
+async def embedded(settings: Settings) -> AsyncIterator[House]:
+    """Open everything on the embedded store. Errors: StoreLockedError, BrokenError."""
+    async with AsyncExitStack() as closing:
+        clock = SystemClock()
+        store = SqliteStore.open(settings.data, clock.now)
+        closing.callback(store.close)
+        allow = partial(allowed_source, roots=settings.roots)
+        door = Door(store.log, clock, store.keyring, allow)
+        views = Views(settings.data / VIEWS, [model() for model in MODELS])
+        follower = Follower(store.log, views, FollowerLog())
+        await follower.open()
+        closing.push_async_callback(follower.close)
+        platform = ProcessesPlatform(settings.data)
+        closing.push_async_callback(platform.close)
+        probe = HttpProbe()
+        closing.push_async_callback(probe.close)
+        outside = Outside(platform, probe, LocalSecretStore(), store.blobs, clock)
+        services = Services(
+            door=door,
+            log=store.log,
+            blobs=store.blobs,
+            follower=follower,
+            directory=store.directory,
+            keyring=store.keyring,
+            tokens=store.tokens,
+            clock=clock,
+        )
+        system = await store.directory.ensure("system", "shipslog")
+        yield House(services, store.work, outside, system, store.epoch)

@@ -1,0 +1,20 @@
+"""FollowerLog: what the follower meets, as log lines."""
+
+from __future__ import annotations
+
+from ...projections.follower import Observer, Parked
+from . import logs
+
+_log = logs.get("follower")
+
+
+class FollowerLog(Observer):
+    """Says when a read model stops at a stream, and when a batch fails."""
+
+    def stopped(self, parked: Parked) -> None:
+        """Say which stream of which read model is stale from now on."""
+        _log.error("read_model_stopped", parked=str(parked))
+
+    def failed(self, error: Exception) -> None:
+        """Say why a batch is tried again."""
+        _log.error("follower_failed", exc_info=error)

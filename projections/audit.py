@@ -14,7 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Row,
+    RowMapping,
     Table,
     Text,
     select,
@@ -156,7 +156,7 @@ def _row(recorded: Recorded) -> tuple[Any, ...]:
     )
 
 
-def _entry(row: Row[Any]) -> Entry:
-    fields = dict(row._mapping)  # noqa: SLF001 - public in spite of its name
-    at = {name: instant(fields[name]) for name in ("recorded_at", "occurred_at")}
-    return Entry(**fields | at)
+def _entry(row: RowMapping) -> Entry:
+    instants = {name: instant(row[name]) for name in ("recorded_at", "occurred_at")}
+    fields: dict[str, Any] = {**row, **instants}
+    return Entry(**fields)

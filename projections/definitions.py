@@ -15,7 +15,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Row,
+    RowMapping,
     Select,
     Table,
     Text,
@@ -85,7 +85,7 @@ class Definitions(ReadModel):
 def get(db: Connection, kind: Kind, name: str, version: int | None = None) -> Defined | None:
     """Return the definition in force, or that of a version; None where there is none."""
     which = _C.is_newest if version is None else _C.version == version
-    row = db.execute(_SHOWN.where(_C.kind == kind, _C.name == name, which)).first()
+    row = db.execute(_SHOWN.where(_C.kind == kind, _C.name == name, which)).mappings().first()
     return _defined(row) if row else None
 
 
@@ -116,19 +116,14 @@ def _row(kind: str, name: str, recorded: Recorded) -> tuple[Any, ...]:
 
 
 def _slice(
-    db: Connection, statement: Select[Any], order: Sequence[Column[Any]], page: Page
+    db: Connection, statement: Select[*tuple[Any, ...]], order: Sequence[Column[Any]], page: Page
 ) -> Slice[Defined]:
     rows = browse(db, statement, order, page)
     return Slice([_defined(row) for row in rows.items], rows.next)
 
 
-def _defined(row: Row[Any]) -> Defined:
-    return Defined(
-        name=row.name,
-        version=row.version,
-        document=msgspec.json.decode(row.document),
-        defined_at=instant(row.defined_at),
-        defined_by=row.defined_by,
-        position=row.position,
-        stale_since=row.stale_since,
-    )
+def _defined(row: RowMapping) -> Defined:
+    document = msgspec.json.decode(row["document"])
+    defined_at = instant(row["defined_at"])
+    fields: dict[str, Any] = {**row, "document": document, "defined_at": defined_at}
+    return Defined(**fields)

@@ -6,7 +6,7 @@ its position, and what was trimmed before does not come back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Row,
+    RowMapping,
     Table,
     Text,
     func,
@@ -26,7 +26,7 @@ from sqlalchemy import (
     select,
 )
 
-from ..domain.deployment import Deployment, Status
+from ..domain.deployment import ENDINGS, Deployment, Status
 from ..domain.environment import Environment
 from ..domain.event import Header, Personal, Recorded, Sealed
 from .follower import Page, ReadModel, Slice, browse, instant, micros, put, stale_since
@@ -60,7 +60,8 @@ Index("history_target", _C.environment, _C.service, _C.position, unique=True)
 _TRIM = """
 DELETE FROM history WHERE environment = ? AND service = ? AND position <= (
   SELECT position FROM history WHERE environment = ? AND service = ?
-  ORDER BY position DESC LIMIT 1 OFFSET ?)
+  ORDER BY position DESC LIMIT 1 OFFSET coalesce(
+    (SELECT kept FROM history_limits WHERE environment = ?), ?))
 """
 _CHANGE = (
     "UPDATE history SET status = ?, completed_at = coalesce(?, completed_at) WHERE deployment = ?"
@@ -136,13 +137,13 @@ def _write(db: Connection, events: Sequence[Recorded]) -> None:
         deployment = recorded.header.stream.removeprefix("deployment:")
         if recorded.header.topic == Deployment.Requested.TOPIC:
             new[deployment] = _requested(deployment, recorded)
-        elif change := _change(recorded):
-            changes.append((*change, deployment))
+        elif status := _STATUS_AFTER.get(recorded.header.topic):
+            at = micros(recorded.header.occurred_at) if status.is_final else None
+            changes.append((status.value, at, deployment))
     put(db, TABLE, new.values())
     if changes:
         db.exec_driver_sql(_CHANGE, changes)
-    for environment, service in dict.fromkeys((row[1], row[2]) for row in new.values()):
-        _trim(db, environment, service)
+    _trim(db, sorted({(row[1], row[2]) for row in new.values()}))
 
 
 def _requested(deployment: str, recorded: Recorded) -> tuple[Any, ...]:
@@ -163,19 +164,12 @@ def _requested(deployment: str, recorded: Recorded) -> tuple[Any, ...]:
     )
 
 
-def _change(recorded: Recorded) -> tuple[str, int | None] | None:
-    """Return the status after an event and, for an ending, when; None where nothing changes."""
-    match recorded.event:
-        case Deployment.Queued():
-            return Status.QUEUED.value, None
-        case Deployment.Started():
-            return Status.RUNNING.value, None
-        case Deployment.RollbackStarted():
-            return Status.ROLLING_BACK.value, None
-        case Deployment.Ended(status=status):
-            return status.value, micros(recorded.header.occurred_at)
-        case _:
-            return None
+_STATUS_AFTER = {
+    Deployment.Queued.TOPIC: Status.QUEUED,
+    Deployment.Started.TOPIC: Status.RUNNING,
+    Deployment.RollbackStarted.TOPIC: Status.ROLLING_BACK,
+    **{ending.TOPIC: ending.status for ending in ENDINGS.values()},
+}
 
 
 def _limit(db: Connection, recorded: Recorded) -> None:
@@ -186,25 +180,23 @@ def _limit(db: Connection, recorded: Recorded) -> None:
     kept = int(event.document.get("history_limit", DEFAULT_LIMIT))
     put(db, LIMITS, [(environment, kept)])
     services = select(_C.service).distinct().where(_C.environment == environment)
-    for service in list(db.scalars(services)):
-        _trim(db, environment, service)
+    _trim(db, [(environment, service) for service in db.scalars(services)])
 
 
-def _trim(db: Connection, environment: str, service: str) -> None:
-    statement = select(LIMITS.c.kept).where(LIMITS.c.environment == environment)
-    kept = db.scalar(statement)
-    target = environment, service
-    db.exec_driver_sql(_TRIM, (*target, *target, DEFAULT_LIMIT if kept is None else kept))
+def _trim(db: Connection, targets: Iterable[tuple[str, str]]) -> None:
+    if rows := [(*one, *one, one[0], DEFAULT_LIMIT) for one in targets]:
+        db.exec_driver_sql(_TRIM, rows)
 
 
-def _entry(row: Row[Any]) -> Entry:
+def _entry(row: RowMapping) -> Entry:
+    completed_at = row["completed_at"]
     return Entry(
-        deployment=row.deployment,
-        version=row.version,
-        status=Status(row.status),
-        requested_by=row.requested_by,
-        reason=msgspec.json.decode(row.reason, type=Sealed) if row.reason else None,
-        requested_at=instant(row.requested_at),
-        completed_at=None if row.completed_at is None else instant(row.completed_at),
-        stale_since=row.stale_since,
+        deployment=row["deployment"],
+        version=row["version"],
+        status=Status(row["status"]),
+        requested_by=row["requested_by"],
+        reason=msgspec.json.decode(row["reason"], type=Sealed) if row["reason"] else None,
+        requested_at=instant(row["requested_at"]),
+        completed_at=None if completed_at is None else instant(completed_at),
+        stale_since=row["stale_since"],
     )

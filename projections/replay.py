@@ -23,8 +23,7 @@ from ..domain.errors import InvalidError
 from ..domain.event import Recorded
 from ..domain.ports import Log
 from ..domain.transaction import Aggregate, empty, fold
-from .follower import Views, rows_differ
-from .follower.views import parked, standing
+from .follower import Views, parked, rows_differ, standing
 
 BATCH = 2000
 

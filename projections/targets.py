@@ -18,7 +18,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Row,
+    RowMapping,
     Table,
     Text,
     literal,
@@ -85,9 +85,9 @@ class Standing(msgspec.Struct, frozen=True):
         return Place(
             environment=environment,
             service=service,
-            version=live and live.version,
-            revision=live and live.id,
-            deployment=live and live.deployment,
+            version=live.version if live else None,
+            revision=live.id if live else None,
+            deployment=live.deployment if live else None,
             since=self.since if live else None,
             holder=self.target.holder,
             position=self.position,
@@ -120,7 +120,7 @@ class Targets(ReadModel):
 def get(db: Connection, environment: str, service: str) -> Place | None:
     """Return what runs at a target, or None where no deployment ever went."""
     its_row = (_C.environment == environment) & (_C.service == service)
-    row = db.execute(_SHOWN.where(its_row)).first()
+    row = db.execute(_SHOWN.where(its_row)).mappings().first()
     return _place(row) if row else None
 
 
@@ -213,6 +213,7 @@ def _row(standing: Standing) -> tuple[Any, ...]:
     )
 
 
-def _place(row: Row[Any]) -> Place:
-    fields = dict(row._mapping)  # noqa: SLF001 - public in spite of its name
-    return Place(**fields | {"since": instant(row.since) if row.since is not None else None})
+def _place(row: RowMapping) -> Place:
+    since = None if row["since"] is None else instant(row["since"])
+    fields: dict[str, Any] = {**row, "since": since}
+    return Place(**fields)

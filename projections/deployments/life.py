@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,25 +21,30 @@ def fold(events: Iterable[Recorded]) -> StatusDocument | None:
     """Return the document after these events of one stream, from its first."""
     document = None
     for recorded in events:
-        document = apply(document, recorded)
-    return document
+        document = step(document, recorded)
+    return document and waiting(document)
 
 
 def apply(document: StatusDocument | None, recorded: Recorded) -> StatusDocument:
     """Return the document after one more event of the deployment."""
-    event, at = recorded.event, recorded.header.occurred_at
+    return waiting(step(document, recorded))
+
+
+def step(document: StatusDocument | None, recorded: Recorded) -> StatusDocument:
+    """Return the document after one more event, but for what it waits for: say that at the end."""
+    event = recorded.event
     if isinstance(event, Deployment.Requested):
-        document, changes = _requested(event, recorded), {}
-    elif document is None:
+        return _requested(event, recorded)
+    if document is None:
         message = f"{recorded.header.stream} does not begin with a request"
         raise LookupError(message)
-    else:
-        changes = _changes(document, event, at)
-    document = msgspec.structs.replace(document, position=recorded.position, **changes)
-    waiting = tuple(_waits(document))
-    if waiting == document.waiting_on:
-        return document
-    return msgspec.structs.replace(document, waiting_on=waiting)
+    changes = _changes(document, event, recorded.header.occurred_at)
+    return msgspec.structs.replace(document, position=recorded.position, **changes)
+
+
+def waiting(document: StatusDocument) -> StatusDocument:
+    """Return the document with what it waits for; it follows from the rest of it."""
+    return msgspec.structs.replace(document, waiting_on=tuple(_waits(document)))
 
 
 def _requested(event: Deployment.Requested, recorded: Recorded) -> StatusDocument:
@@ -73,7 +78,7 @@ def _planned(stage: PlannedStage) -> Stage:
     spec = stage.spec
     return Stage(
         name=stage.name,
-        kind=spec.__struct_config__.tag,
+        kind=str(spec.__struct_config__.tag),
         needs=stage.needs,
         attempts=stage.attempts,
         timeout_seconds=stage.timeout,
@@ -118,7 +123,7 @@ def _stage_changes(
     lost = stage.has_failed and stage.retry_at is None and not document.rollback
     return {
         "stages": stages,
-        "current_stage": sum(stage.attempt > 0 for stage in stages),
+        "current_stage": document.current_stage + (before.attempt == 0),
         "is_stopping": document.is_stopping or lost,
     }
 

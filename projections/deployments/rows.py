@@ -15,7 +15,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Row,
+    RowMapping,
     Table,
     Text,
     literal,
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from ...domain.event import Header, Recorded
 from ..follower import Page, ReadModel, Slice, browse, micros, put, stale_since
 from .document import StatusDocument
-from .life import apply
+from .life import step, waiting
 
 TABLE = Table(
     "deployments",
@@ -81,8 +81,8 @@ class Deployments(ReadModel):
         changed: dict[str, StatusDocument] = {}
         for recorded in events:
             one = _id(recorded.header)
-            changed[one] = apply(changed.get(one) or known.get(one), recorded)
-        put(db, TABLE, map(_row, changed.values()))
+            changed[one] = step(changed.get(one) or known.get(one), recorded)
+        put(db, TABLE, (_row(waiting(document)) for document in changed.values()))
 
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
         """Return the row of a deployment's stream."""
@@ -91,7 +91,7 @@ class Deployments(ReadModel):
 
 def get(db: Connection, deployment: str) -> StatusDocument | None:
     """Return a deployment's document, or None where there is none."""
-    row = db.execute(_SHOWN.where(_C.id == deployment)).first()
+    row = db.execute(_SHOWN.where(_C.id == deployment)).mappings().first()
     return _document(row) if row else None
 
 
@@ -142,8 +142,8 @@ def _row(document: StatusDocument) -> tuple[Any, ...]:
     )
 
 
-def _document(row: Row[Any]) -> StatusDocument:
-    document = _DOCUMENTS.decode(row.document)
-    if row.stale_since is None:
+def _document(row: RowMapping) -> StatusDocument:
+    document = _DOCUMENTS.decode(row["document"])
+    if row["stale_since"] is None:
         return document
-    return msgspec.structs.replace(document, stale_since=row.stale_since)
+    return msgspec.structs.replace(document, stale_since=row["stale_since"])

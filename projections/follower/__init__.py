@@ -7,7 +7,7 @@ one file and stores both in one transaction; `Follower` feeds it from the log.
 from .following import Follower, Observer, Rebuilt
 from .keyset import MAX_LIMIT, Page, Slice, browse
 from .read_model import ReadModel, instant, micros, put, rows_differ, stale_since
-from .views import Parked, Views
+from .views import Parked, Views, parked, standing
 
 __all__ = [
     "MAX_LIMIT",
@@ -22,7 +22,9 @@ __all__ = [
     "browse",
     "instant",
     "micros",
+    "parked",
     "put",
     "rows_differ",
     "stale_since",
+    "standing",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -42,13 +42,13 @@ class Observer:
     """Is told what a follower does; override what is of interest."""
 
     def applied(self, position: int, head: int, seconds: float) -> None:
-        """A batch up to `position` is visible; the log is at `head`; it took so many seconds."""
+        """Learn that a batch is visible up to `position` of `head`, and how long it took."""
 
     def stopped(self, parked: Parked) -> None:
-        """A read model cannot fold a stream any further."""
+        """Learn that a read model cannot fold a stream any further."""
 
     def failed(self, error: Exception) -> None:
-        """A batch could not be read or stored; it is tried again."""
+        """Learn that a batch could not be read or stored; it is tried again."""
 
 
 class Follower:
@@ -221,7 +221,7 @@ class _Thread:
 
 
 @asynccontextmanager
-async def _threaded(views: Views) -> AsyncIterator[_Thread]:
+async def _threaded(views: Views) -> AsyncGenerator[_Thread]:
     thread = _Thread()
     try:
         await thread.do(views.open)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Connection, Row, Select, tuple_
+from sqlalchemy import Column, Connection, RowMapping, Select, tuple_
 
 from ...domain.errors import InvalidCursorError, InvalidError
 
@@ -27,7 +27,8 @@ class Page(msgspec.Struct, frozen=True):
     def check(self) -> None:
         """Refuse a limit outside 1 to 1000 with InvalidError."""
         if not 1 <= self.limit <= MAX_LIMIT:
-            raise InvalidError(f"A limit is 1 to {MAX_LIMIT}.", pointer="/limit")
+            message = f"A limit is 1 to {MAX_LIMIT}."
+            raise InvalidError(message, pointer="/limit")
 
 
 class Slice(msgspec.Struct, Generic[Item], frozen=True):
@@ -39,12 +40,12 @@ class Slice(msgspec.Struct, Generic[Item], frozen=True):
 
 def browse(
     db: Connection,
-    statement: Select[Any],
+    statement: Select[*tuple[Any, ...]],
     order: Sequence[Column[Any]],
     page: Page,
     *,
     newest_first: bool = False,
-) -> Slice[Row[Any]]:
+) -> Slice[RowMapping]:
     """Return one page of a statement's rows in the order of unique columns that it selects.
 
     Errors: InvalidError for the limit, InvalidCursorError for a cursor that this list never gave.
@@ -55,11 +56,11 @@ def browse(
         seen = tuple_(*_decode(page.cursor, order))
         statement = statement.where(key < seen if newest_first else key > seen)
     statement = statement.order_by(*(c.desc() if newest_first else c for c in order))
-    rows = list(db.execute(statement.limit(page.limit + 1)))
+    rows = list(db.execute(statement.limit(page.limit + 1)).mappings())
     if len(rows) <= page.limit:
         return Slice(rows)
     items = rows[: page.limit]
-    return Slice(items, _encode(order, [items[-1]._mapping[c] for c in order]))  # noqa: SLF001 - public in spite of its name
+    return Slice(items, _encode(order, [items[-1][column] for column in order]))
 
 
 def _encode(order: Sequence[Column[Any]], key: Sequence[Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -118,13 +118,13 @@ class Views:
         self._readers.dispose()
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> Generator[Connection]:
         """Give a connection that cannot write and sees one position of all read models."""
         with self._readers.connect() as db:
             yield db
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self) -> Generator[Connection]:
         """Give the one connection that writes, in a transaction."""
         db = self._connection()
         with db.begin():
@@ -248,7 +248,7 @@ def standing(db: Connection) -> Standing:
 def parked(db: Connection) -> list[Parked]:
     """Return every stream that a read model cannot fold on."""
     rows = db.execute(select(PARKED).order_by(PARKED.c.model, PARKED.c.stream))
-    return [Parked(**row._mapping) for row in rows]  # noqa: SLF001 - public in spite of its name
+    return [Parked(**row) for row in rows.mappings()]
 
 
 def _all_at_once(
@@ -302,13 +302,18 @@ def _shares(
 def _engine(path: Path | None, opened: Callable[[Path | None], sqlite3.Connection]) -> Engine:
     engine = create_engine("sqlite://", creator=lambda: opened(path), poolclass=QueuePool)
     begin = "BEGIN" if opened is _open_reading else "BEGIN IMMEDIATE"
-    event.listen(engine, "begin", lambda db: db.exec_driver_sql(begin))
+
+    def started(db: Connection) -> None:
+        db.exec_driver_sql(begin)
+
+    event.listen(engine, "begin", started)
     return engine
 
 
 def _open_lasting(path: Path | None) -> sqlite3.Connection:
     # The log is what must survive; after a crash the views are behind, and catch up.
-    return _connect(str(path or ":memory:"), "journal_mode = WAL", "synchronous = NORMAL")
+    pragmas = "journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000"
+    return _connect(str(path or ":memory:"), *pragmas)
 
 
 def _open_passing(path: Path | None) -> sqlite3.Connection:

@@ -1,0 +1,122 @@
+"""An installation of its own: `shipslog up` in a temporary folder, asked over HTTP."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from shipslog.api.client import Client, new_key
+from shipslog.api.terminal.views import View
+from shipslog.api.user_config import Server
+from shipslog.api.verbs.following import settle
+from shipslog.api.wire.shapes import Status
+
+ROOT = Path(__file__).parents[2]
+SHIPSLOG = str(Path(sys.executable).with_name("shipslog"))
+READY_SECONDS, END_SECONDS = 30.0, 30.0
+DEPLOY_SECONDS = 300.0
+
+
+class Installation:
+    """A data folder, a user's configuration and a server; it may be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data, self.configuration = folder / "data", folder / "config"
+        self.log = folder / "server.log"
+        self.address = free_address()
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("SHIPSLOG_")}
+        ours = {"XDG_CONFIG_HOME": str(self.configuration), "SHIPSLOG_DATA": str(self.data)}
+        self.environment = kept | ours | {"SHIPSLOG_ROOTS": f"{ROOT}{os.pathsep}{folder}"}
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start the server and wait until it says where it is."""
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [SHIPSLOG, "up", "--listen", self.address],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        too_late = threading.Timer(READY_SECONDS, self.process.kill)
+        too_late.start()
+        assert self.process.stdout
+        said = self.process.stdout.readline()
+        too_late.cancel()
+        assert said.startswith("address\t"), f"It said {said!r} and\n{self.log.read_text()}"
+
+    def kill(self) -> None:
+        """End the server as a power cut would; the agent lives on."""
+        assert self.process
+        self.process.kill()
+        self._gone(self.process)
+
+    def stop(self) -> None:
+        """End the server in order; the agent lives on."""
+        assert self.process
+        self.process.terminate()
+        self._gone(self.process)
+
+    def end(self) -> None:
+        """End the server, if it runs, and the agent with all that it keeps."""
+        try:
+            if self.process and self.process.poll() is None:
+                self.stop()
+        finally:
+            self.run("agent", "--stop", "--data", str(self.data))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb of the command line."""
+        return subprocess.run(
+            [SHIPSLOG, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    def client(self) -> Client:
+        """Return a client with the administrator's token, to be used as a context."""
+        stored = tomllib.loads((self.configuration / "shipslog/config.toml").read_text())
+        return Client(Server(stored["url"], stored["token"]))
+
+    @staticmethod
+    def _gone(process: subprocess.Popen[str]) -> None:
+        try:
+            process.communicate(timeout=END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            raise
+
+
+async def define(client: Client, *documents: dict[str, Any]) -> None:
+    """Define environments and pipelines that are new."""
+    for document in documents:
+        await client.put(f"/v1/{document['kind'].lower()}s/{document['name']}", document, etag=None)
+
+
+async def deployed(client: Client, pipeline: str, version: str, environment: str) -> Status:
+    """Deploy a version and return its last status document."""
+    first = await client.request(pipeline, version, environment, options={}, key=new_key())
+    last, _ = await settle(client, first, View(), timeout=DEPLOY_SECONDS)
+    return last
+
+
+def free_address() -> str:
+    """Return a `host:port` of this machine where nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"

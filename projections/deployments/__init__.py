@@ -2,7 +2,7 @@
 
 from .document import Links, Live, Rollback, Stage, StatusDocument, Waiting
 from .life import apply, fold
-from .rows import Deployments, Filters, get, listed
+from .rows import Deployments, Filters, counted, get, listed
 
 __all__ = [
     "Deployments",
@@ -14,6 +14,7 @@ __all__ = [
     "StatusDocument",
     "Waiting",
     "apply",
+    "counted",
     "fold",
     "get",
     "listed",

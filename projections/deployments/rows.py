@@ -18,6 +18,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     Text,
+    func,
     literal,
     select,
 )
@@ -107,6 +108,18 @@ def listed(db: Connection, filters: Filters, page: Page) -> Slice[StatusDocument
         statement = statement.where(_C.requested_at <= micros(filters.until))
     rows = browse(db, statement, [_C.requested_position], page, newest_first=True)
     return Slice([_document(row) for row in rows.items], rows.next)
+
+
+def counted(db: Connection) -> dict[str, int]:
+    """Return how many deployments stand so, by status."""
+    rows = db.execute(select(_C.status, func.count()).group_by(_C.status))
+    return dict(tuple(row) for row in rows)
+
+
+def counted(db: Connection) -> dict[str, int]:
+    """Return how many deployments stand so, by status."""
+    rows = db.execute(select(_C.status, func.count()).group_by(_C.status))
+    return dict(tuple(row) for row in rows)
 
 
 _SHOWN = select(

@@ -1,0 +1,73 @@
+"""Authentication: a bearer token becomes an actor; sources that guess are told to wait."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from aiohttp import hdrs, web
+
+from ..domain.access import Actor
+from ..domain.errors import UnauthenticatedError
+from ..domain.ports import Clock
+from .services import Tokens
+from .wire.refusals import MalformedHeaderError, RateLimitedError
+
+TOKEN_PREFIX = "slp_"  # noqa: S105 - what every token begins with
+MAX_TOKEN = 200
+MAX_FAILURES = 100
+WINDOW_SECONDS = 60
+MAX_SOURCES = 4096
+
+
+class Gatekeeper:
+    """Knows who asks."""
+
+    def __init__(self, tokens: Tokens, clock: Clock) -> None:
+        self._tokens = tokens
+        self._failures = Failures(clock)
+
+    def actor(self, request: web.Request) -> Actor:
+        """Return who a request's token was made out for.
+
+        Errors: UnauthenticatedError without a valid one, MalformedHeaderError for two headers,
+        RateLimitedError for a source that sent too many bad ones.
+        """
+        headers = request.headers.getall(hdrs.AUTHORIZATION, ())
+        if len(headers) > 1:
+            raise MalformedHeaderError(header=hdrs.AUTHORIZATION)
+        if not headers:
+            raise UnauthenticatedError
+        if actor := self._find(headers[0]):
+            return actor
+        self._failures.count(request.remote or "")
+        raise UnauthenticatedError
+
+    def knows(self, request: web.Request) -> bool:
+        """Say whether the token of a request that was let in is valid still."""
+        return self._find(request.headers.get(hdrs.AUTHORIZATION, "")) is not None
+
+    def _find(self, header: str) -> Actor | None:
+        # The table holds digests: what is compared takes no time that would tell of a secret.
+        scheme, _, token = header.partition(" ")
+        is_token = scheme.lower() == "bearer" and token.startswith(TOKEN_PREFIX)
+        return self._tokens.find(token) if is_token and len(token) <= MAX_TOKEN else None
+
+
+class Failures:
+    """Counts bad tokens by source and minute, for a bounded number of sources."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
+
+    def count(self, source: str) -> None:
+        """Count one; RateLimitedError where the source has had its share of this minute."""
+        now = int(self._clock.now().timestamp())
+        window = now // WINDOW_SECONDS
+        known, count = self._counts.pop(source, (window, 0))
+        count = count + 1 if known == window else 1
+        self._counts[source] = window, count
+        if len(self._counts) > MAX_SOURCES:
+            self._counts.popitem(last=False)
+        if count > MAX_FAILURES:
+            raise RateLimitedError(retry_after=WINDOW_SECONDS - now % WINDOW_SECONDS)

@@ -1,0 +1,27 @@
+"""The routes of the HTTP API, one file a resource."""
+
+from ..wire.endpoint import Route
+from . import (
+    actions,
+    definitions,
+    deployments,
+    events,
+    history,
+    probes,
+    targets,
+    tokens,
+    views,
+)
+
+ROUTES: tuple[Route, ...] = (
+    *probes.routes,
+    *definitions.routes,
+    *deployments.routes,
+    *actions.routes,
+    *targets.routes,
+    *history.routes,
+    *events.routes,
+    *views.routes,
+    *tokens.routes,
+)
+"""Every route there is."""

@@ -1,0 +1,158 @@
+"""Routes of deployments: ask for one, see how it stands, what happened, what a stage printed."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+
+from ...domain.access import Permission
+from ...domain.commands import RequestDeployment
+from ...domain.deployment import Deployment, stream_of
+from ...domain.errors import NotFoundError
+from ...domain.ledger import Receipt
+from ...projections import deployments, targets
+from ..services import Services
+from ..wire import answers, parameters
+from ..wire.accept import TEXT
+from ..wire.documents import EventDocument, Page, PreviewDocument, StatusDocument
+from ..wire.endpoint import Call, Gives, Table, page_of, told
+from ..wire.shown import Shown
+from .past import position_of, settle, status_at
+from .reading import shown_events
+
+routes = Table()
+ACCEPTED = Gives(HTTPStatus.ACCEPTED, StatusDocument, is_change=True)
+_FILTERS = (
+    parameters.ENVIRONMENT,
+    parameters.SERVICE,
+    parameters.PIPELINE,
+    parameters.STATUS,
+    parameters.ACTOR,
+    parameters.SINCE,
+    parameters.UNTIL,
+)
+
+
+@routes.post(
+    "/v1/deployments",
+    needs=Permission.DEPLOYMENT_REQUEST,
+    query=(parameters.VALIDATE_ONLY,),
+    body=RequestDeployment,
+    gives=(ACCEPTED, Gives(HTTPStatus.OK, PreviewDocument)),
+)
+async def request_deployment(call: Call) -> web.StreamResponse:
+    """Deploy a version of a pipeline's service to an environment.
+
+    With `validate_only=true` the answer is the plan and what would hold it; nothing is written.
+    """
+    command = call.body(RequestDeployment)
+    if call.query.get(parameters.VALIDATE_ONLY.name):
+        preview = await call.services.door.preview(command, call.actor)
+        return answers.document(call.request, preview)
+    receipt = await call.services.door.carry_out(command, call.actor, key=call.key)
+    return await accepted(call, receipt)
+
+
+@routes.get(
+    "/v1/deployments",
+    needs=Permission.LEDGER_READ,
+    query=(*_FILTERS, parameters.LIMIT, parameters.CURSOR),
+    gives=(Gives(HTTPStatus.OK, Page[StatusDocument]),),
+)
+async def list_deployments(call: Call) -> web.StreamResponse:
+    """List deployments, newest first."""
+    names = {parameter.name for parameter in _FILTERS}
+    asked = {name: value for name, value in call.query.items() if name in names}
+    if "actor" in asked:
+        asked["actor"] = _subject(call.services, asked["actor"])
+    with call.services.follower.views.reading() as db:
+        found = deployments.listed(db, deployments.Filters(**asked), page_of(call))
+        places = {
+            target: targets.get(db, *target)
+            for target in {(one.environment, one.service) for one in found.items}
+        }
+    shown = Shown(call.services.directory, call.services.keyring)
+    items = [shown.status(one, places[one.environment, one.service]) for one in found.items]
+    return answers.document(call.request, Page(items, found.next))
+
+
+@routes.get(
+    "/v1/deployments/{id}",
+    needs=Permission.LEDGER_READ,
+    query=(parameters.AS_OF,),
+    gives=(Gives(HTTPStatus.OK, StatusDocument),),
+)
+async def get_deployment(call: Call) -> web.StreamResponse:
+    """Return how a deployment stands, or stood."""
+    name = call.named["id"]
+    if (as_of := call.query.get(parameters.AS_OF.name)) is not None:
+        position = await position_of(call.services, as_of)
+        return answers.document(call.request, await status_at(call.services, name, position))
+    return answers.document(call.request, current(call.services, name))
+
+
+@routes.get(
+    "/v1/deployments/{id}/events",
+    needs=Permission.LEDGER_READ,
+    gives=(Gives(HTTPStatus.OK, Page[EventDocument]),),
+)
+async def list_deployment_events(call: Call) -> web.StreamResponse:
+    """Return a deployment's whole history, in order."""
+    events = await call.services.log.stream(stream_of(call.named["id"]))
+    if not events:
+        raise NotFoundError(kind="deployment")
+    return answers.document(call.request, Page(shown_events(call.services, events), None))
+
+
+@routes.get(
+    "/v1/deployments/{id}/stages/{name}/output",
+    needs=Permission.LEDGER_READ,
+    query=(parameters.ATTEMPT,),
+    gives=(Gives(HTTPStatus.OK, None, TEXT),),
+)
+async def get_stage_output(call: Call) -> web.StreamResponse:
+    """Return what a stage's newest finished attempt printed, or another one."""
+    digest = await _digest(call)
+    content = await call.services.blobs.get(digest) if digest else None
+    if content is None:
+        raise NotFoundError(kind="output")
+    headers = {hdrs.CONTENT_TYPE: f"{TEXT}; charset=utf-8"}
+    return answers.of_bytes(call.request, content, tag=f'"{digest}"', headers=headers)
+
+
+async def accepted(call: Call, receipt: Receipt) -> web.Response:
+    """Answer a command with the status as of its own position, now and whenever repeated."""
+    services, deployment = call.services, receipt.stream.partition(":")[2]
+    await settle(services, receipt.position)
+    document = await status_at(services, deployment, receipt.position)
+    headers = told(receipt) | {hdrs.LOCATION: f"/v1/deployments/{deployment}"}
+    return answers.document(call.request, document, status=HTTPStatus.ACCEPTED, headers=headers)
+
+
+def current(services: Services, deployment: str) -> deployments.StatusDocument:
+    """Return the status document as the read model has it; NotFoundError if it has none."""
+    with services.follower.views.reading() as db:
+        document = deployments.get(db, deployment)
+        if document is None:
+            raise NotFoundError(kind="deployment")
+        place = targets.get(db, document.environment, document.service)
+    return Shown(services.directory, services.keyring).status(document, place)
+
+
+def _subject(services: Services, actor: str) -> str:
+    """Return the subject id of `kind:name`; any other text stands for itself."""
+    kind, colon, name = actor.partition(":")
+    return (services.directory.find(kind, name) or actor) if colon else actor
+
+
+async def _digest(call: Call) -> str | None:
+    """Return the digest of what was printed; NotFoundError for an unknown deployment or stage."""
+    events = await call.services.log.stream(stream_of(call.named["id"]))
+    wanted = call.query.get(parameters.ATTEMPT.name)
+    digest = None
+    for recorded in events:
+        event = recorded.event
+        if isinstance(event, Deployment.StageFinished) and event.stage == call.named["name"]:
+            digest = event.output if wanted in {None, event.attempt} else digest
+    return digest

@@ -1,0 +1,34 @@
+"""Route of the bounded history of a target."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from aiohttp import web
+
+from ...domain.access import Permission
+from ...domain.errors import NotFoundError
+from ...projections import history, targets
+from ..wire import answers, parameters
+from ..wire.documents import HistoryDocument, Page
+from ..wire.endpoint import Call, Gives, Table, page_of
+from ..wire.shown import Shown
+
+routes = Table()
+
+
+@routes.get(
+    "/v1/history/{environment}/{service}",
+    needs=Permission.LEDGER_READ,
+    query=(parameters.LIMIT, parameters.CURSOR),
+    gives=(Gives(HTTPStatus.OK, Page[HistoryDocument]),),
+)
+async def list_history(call: Call) -> web.StreamResponse:
+    """List the newest deployments of a service to an environment, as many as it keeps."""
+    environment, service = call.named["environment"], call.named["service"]
+    with call.services.follower.views.reading() as db:
+        found = history.listed(db, environment, service, page_of(call))
+        if not found.items and targets.get(db, environment, service) is None:
+            raise NotFoundError(kind="target")
+    items = Shown(call.services.directory, call.services.keyring).history(found.items)
+    return answers.document(call.request, Page(items, found.next))

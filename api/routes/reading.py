@@ -1,0 +1,89 @@
+"""Reading the log: pages of what is wanted, bounded in bytes, and how events are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from ...domain.event import Recorded
+from ...projections import audit
+from ..services import Services
+from ..wire.documents import EventDocument
+from ..wire.shown import Shown
+
+CHUNK = 200
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+"""A page ends early where its payloads are larger than this together."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which events of the log somebody wants."""
+
+    topic: str | None = None
+    stream: str | None = None
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether no event is left out."""
+        return self.topic is None and self.stream is None
+
+    def includes(self, event: Recorded) -> bool:
+        """Say whether an event is wanted."""
+        header = event.header
+        return self.topic in {None, header.topic} and self.stream in {None, header.stream}
+
+
+async def page_after(
+    services: Services, after: int, limit: int, wanted: Wanted
+) -> tuple[list[Recorded], bool]:
+    """Return at most `limit` wanted events above a position, and whether there are more."""
+    found: list[Recorded] = []
+    size = 0
+    while len(found) <= limit and size <= MAX_PAGE_BYTES:
+        count = min(CHUNK, limit + 1 - len(found))
+        more = await _chunk(services, after, count, wanted)
+        found += more
+        if len(more) < count:
+            return found[:limit], len(found) > limit
+        after = more[-1].position
+        size += sum(len(event.payload) for event in more)
+    return found[:limit], True
+
+
+def shown_events(services: Services, events: Sequence[Recorded]) -> list[EventDocument]:
+    """Return events as they are served, their causes by position."""
+    here = {event.reference: event.position for event in events}
+    named = {event.header.causation for event in events if event.header.causation}
+    found = {name: here.get(name) or _position(services, name) for name in named}
+    causes = {name: position for name, position in found.items() if position}
+    return Shown(services.directory, services.keyring).events(events, causes)
+
+
+async def _chunk(services: Services, after: int, limit: int, wanted: Wanted) -> Sequence[Recorded]:
+    if wanted.is_everything:
+        return await services.log.page(after=after, limit=limit)
+    filters = audit.Filters(topic=wanted.topic, stream=wanted.stream)
+    with services.follower.views.reading() as db:
+        positions = audit.positions(db, filters, after=after, limit=limit)
+    found: list[Recorded] = []
+    for first, count in _runs(positions):
+        found += await services.log.page(after=first - 1, limit=count)
+    return found
+
+
+def _position(services: Services, reference: str) -> int | None:
+    stream, _, version = reference.rpartition("@")
+    return services.log.position_of(stream, int(version))
+
+
+def _runs(positions: Iterable[int]) -> list[tuple[int, int]]:
+    """Return positions as (first, count) of those that follow each other.
+
+    >>> _runs([1, 2, 3, 7, 9, 10])
+    [(1, 3), (7, 1), (9, 2)]
+    """
+    grouped = groupby(enumerate(positions), key=lambda one: one[1] - one[0])
+    runs = [[position for _, position in run] for _, run in grouped]
+    return [(run[0], len(run)) for run in runs]

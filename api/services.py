@@ -1,0 +1,124 @@
+"""Services: what the HTTP API needs of the rest of the house; made by the assembly, or by a test.
+
+The store's tables are asked for by role, so that no route knows which store it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from ..domain.access import Actor, Role
+from ..domain.errors import BrokenError
+from ..domain.event import Sealed
+from ..domain.ledger import Door
+from ..domain.ports import Blobs, Clock, Log
+from ..projections.follower import Follower
+from .signals.metrics import Metrics
+
+
+class Ledger(Log, Protocol):
+    """The log, and what stands where in it."""
+
+    def as_of(self, instant: datetime) -> int:
+        """Return the largest position recorded at or before an instant, 0 for none."""
+        ...
+
+    def position_of(self, stream: str, version: int) -> int | None:
+        """Return the position of one version of a stream, or None."""
+        ...
+
+
+class Person(Protocol):
+    """Whom an opaque subject id stands for; `name` is None once erased."""
+
+    @property
+    def kind(self) -> str: ...  # noqa: D102 - user, service or system
+    @property
+    def name(self) -> str | None: ...  # noqa: D102
+
+
+class Directory(Protocol):
+    """Who is behind a subject id; it stands outside the log and can be erased."""
+
+    def resolve(self, ids: Collection[str]) -> Mapping[str, Person]:
+        """Return those of the ids that are known."""
+        ...
+
+    def find(self, kind: str, name: str) -> str | None:
+        """Return the subject id of a person, or None."""
+        ...
+
+    async def ensure(self, kind: str, name: str) -> str:
+        """Return the subject id of a person, a new one where there is none."""
+        ...
+
+
+class Opener(Protocol):
+    """Opens personal texts."""
+
+    def open(self, sealed: Sealed) -> str | None:
+        """Return the text, or None once its key is destroyed."""
+        ...
+
+
+class Token(Protocol):
+    """A token without its secret."""
+
+    id: str
+    subject: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+class Tokens(Protocol):
+    """Bearer tokens, hashed at rest."""
+
+    def find(self, token: str) -> Actor | None:
+        """Return whom a token was made out for; None if unknown, expired or revoked."""
+        ...
+
+    async def create(
+        self, subject: str, role: Role, expires_at: datetime | None = None
+    ) -> tuple[str, Token]:
+        """Store a new token; return its secret, this once, and its row."""
+        ...
+
+    def list(self) -> Sequence[Token]:
+        """Return every token that is not revoked."""
+        ...
+
+    async def revoke(self, token_id: str) -> bool:
+        """Void a token; say whether there was one."""
+        ...
+
+
+def _never_broken() -> None:
+    return None
+
+
+def _none_waiting() -> int:
+    return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Everything that routes work with."""
+
+    door: Door
+    log: Ledger
+    blobs: Blobs
+    follower: Follower
+    directory: Directory
+    keyring: Opener
+    tokens: Tokens
+    clock: Clock
+    broken: Callable[[], BrokenError | None] = _never_broken
+    """Why the store takes nothing any more, or None."""
+    waiting_appends: Callable[[], int] = _none_waiting
+    """How many appends wait for the writer."""
+    metrics: Metrics = field(default_factory=Metrics)

@@ -1,0 +1,1 @@
+"""What a running server says about itself: log lines and metrics."""

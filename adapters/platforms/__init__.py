@@ -1,0 +1,1 @@
+"""Where services run, one package a platform; siblings do not know each other."""

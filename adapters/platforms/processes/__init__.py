@@ -1,0 +1,1 @@
+"""Local processes: an agent that outlives the server, its shims and its router."""

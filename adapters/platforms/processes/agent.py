@@ -1,0 +1,114 @@
+"""The agent: keeps workspaces, commands, instances and the router, and outlives servers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ....domain.errors import InvalidError
+from ....domain.ports import Effect, Ended, Instance, Launch, RevisionSpec, Route, Traffic
+from .fences import Fences
+from .instances import Instances
+from .journal import Journal
+from .router.router import Router
+from .runs import Runs
+from .workspaces import Workspaces
+
+COPIES_AT_ONCE = 4
+
+_TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62}){1,2}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class Agent:
+    """The platform itself, in one process; each verb is the port's."""
+
+    def __init__(self, folder: Path, data: Path) -> None:
+        self._router = Router()
+        self._fences = Fences(folder / "fences.json")
+        self._journal = Journal(folder / "journal")
+        self._workspaces = Workspaces(folder / "workspaces", data)
+        self._runs = Runs(self._journal, self._workspaces)
+        self._instances = Instances(self._router, self._workspaces)
+        self._copying = ThreadPoolExecutor(COPIES_AT_ONCE)
+
+    async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
+        """See `Platform.prepare`."""
+        await self._admit(effect, workspace)
+        await self._in_thread(self._workspaces.prepare, effect.target, workspace, source)
+
+    async def run(self, effect: Effect, launch: Launch) -> Ended:
+        """See `Platform.run`."""
+        await self._admit(effect, launch.workspace)
+        return await self._runs.run(effect, launch)
+
+    async def stop(self, effect: Effect) -> None:
+        """See `Platform.stop`."""
+        await self._admit(effect)
+        await self._runs.stop(effect)
+
+    async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
+        """See `Platform.start`."""
+        await self._admit(effect, spec.launch.workspace)
+        return await self._instances.start(effect, spec)
+
+    async def instances(self, target: str, revision: str) -> Sequence[Instance]:
+        """See `Platform.instances`."""
+        return self._instances.of(target, revision)
+
+    async def route(self, effect: Effect, route: Route) -> None:
+        """See `Platform.route`."""
+        await self._admit(effect)
+        await self._router.route(effect.target, route)
+
+    async def routed(self, target: str) -> Route | None:
+        """See `Platform.routed`."""
+        return self._router.site(target).route
+
+    async def retire(self, effect: Effect, revision: str, drain: float) -> None:
+        """See `Platform.retire`."""
+        await self._admit(effect)
+        await self._instances.retire(effect, revision, drain)
+
+    async def traffic(self, target: str) -> Mapping[str, Traffic]:
+        """See `Platform.traffic`."""
+        return self._router.traffic(target)
+
+    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
+        """See `Platform.forget`; what runs keeps its workspace."""
+        _check(_TARGET, target)
+        kept = {
+            *workspaces_kept,
+            *self._runs.workspaces(target),
+            *self._instances.workspaces(target),
+        }
+        await self._in_thread(self._workspaces.forget, target, kept)
+        await self._in_thread(self._journal.forget, target, kept)
+
+    async def close(self) -> None:
+        """End the router, all children and all copies."""
+        self._workspaces.close()
+        await self._router.close()
+        await asyncio.gather(self._runs.close(), self._instances.close())
+        self._copying.shutdown(wait=False, cancel_futures=True)
+
+    async def _admit(self, effect: Effect, workspace: str | None = None) -> None:
+        """Refuse what would leave our folders, or comes from somebody who was taken over."""
+        _check(_TARGET, effect.target)
+        _check(_ID, effect.key.deployment)
+        _check(_ID, workspace or effect.key.deployment)
+        await self._fences.admit(effect.target, effect.fence)
+
+    async def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._copying, function, *arguments)
+
+
+def _check(pattern: re.Pattern[str], name: str) -> None:
+    if not pattern.fullmatch(name):
+        message = f"{name!r} is no name of a target, deployment or workspace"
+        raise InvalidError(message)

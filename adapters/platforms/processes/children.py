@@ -1,0 +1,148 @@
+"""Children: a launch becomes what the shim is told, and the shim keeps the command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from ....domain.placeholders import fill
+from ....domain.ports import Effect, Launch
+
+DEFAULT_PATH = (str(Path(sys.executable).parent), "/usr/bin", "/bin")
+"""Where a bare argv[0] is looked up if the launch does not say."""
+KEPT_BYTES = 1024 * 1024
+GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+_SHIM = (sys.executable, "-I", "-S", "-X", "utf8", str(Path(__file__).with_name("shim.py")))
+_PIPE = asyncio.subprocess.PIPE
+
+
+class CannotStartError(Exception):
+    """Why a command cannot be started."""
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """What the shim is told; it goes through a pipe, never through arguments."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]
+    secrets: tuple[str, ...]
+    output: str
+    """The file for what is printed."""
+    newest: bool
+    """Keep the newest bytes and not the first; the older half of them in `….1`."""
+    seconds: float | None
+    """How long it may run."""
+    limit: int = KEPT_BYTES
+    grace: float = GRACE
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What the shim tells at the end."""
+
+    exit: int | None
+    signal: int | None
+    timed_out: bool
+    truncated: bool
+    last: str
+    """The last line that was printed."""
+
+
+class _Told(msgspec.Struct):
+    """What the shim tells at the start."""
+
+    pid: int = 0
+    error: str | None = None
+
+
+class Child:
+    """A command under its shim."""
+
+    def __init__(self, shim: asyncio.subprocess.Process, pid: int) -> None:
+        self.pid = pid
+        self.end = asyncio.ensure_future(_end_of(shim))
+        """How it ended; None where the shim was killed and nobody can say."""
+        self._shim = shim
+
+    def let_go(self) -> None:
+        """Have the shim end the command and all its descendants."""
+        if self._shim.stdin:
+            self._shim.stdin.close()
+
+
+def command(
+    effect: Effect, launch: Launch, workspace: Path, output: Path, seconds: float | None
+) -> Command:
+    """Return the command of a launch in a workspace: without a limit in time it is an instance.
+
+    Errors: CannotStartError.
+    """
+    home = workspace / "files"
+    if not home.is_dir():
+        message = f"the workspace {launch.workspace} was not prepared"
+        raise CannotStartError(message)
+    values = {**launch.values, "workspace": str(home)}
+    path = launch.path or DEFAULT_PATH
+    name, *arguments = (fill(argument, values) for argument in launch.argv)
+    return Command(
+        argv=(_program(name, path), *arguments),
+        cwd=str(home),
+        env={
+            "PATH": os.pathsep.join(path),
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+            "TMPDIR": str(workspace / "tmp"),
+            **launch.env,
+            "SHIPSLOG_EFFECT_KEY": str(effect.key),
+            "SHIPSLOG_ATTEMPT": str(effect.key.attempt),
+            "SHIPSLOG_FENCE": str(effect.fence),
+        },
+        secrets=launch.secrets,
+        output=str(output),
+        newest=seconds is None,
+        seconds=seconds,
+    )
+
+
+async def start(command: Command) -> Child:
+    """Start a command; CannotStartError where that fails."""
+    shim = await asyncio.create_subprocess_exec(
+        *_SHIM, stdin=_PIPE, stdout=_PIPE, env={}, start_new_session=True
+    )
+    if not shim.stdin or not shim.stdout:
+        raise CannotStartError
+    shim.stdin.write(msgspec.json.encode(command) + b"\n")
+    line = await shim.stdout.readline()
+    told = msgspec.json.decode(line, type=_Told) if line else _Told(error="its shim was killed")
+    if told.error is not None:
+        shim.stdin.close()
+        await shim.wait()
+        raise CannotStartError(told.error)
+    return Child(shim, told.pid)
+
+
+async def _end_of(shim: asyncio.subprocess.Process) -> Report | None:
+    line = await shim.stdout.readline() if shim.stdout else b""
+    await shim.wait()
+    return msgspec.json.decode(line, type=Report) if line else None
+
+
+def _program(name: str, path: Sequence[str]) -> str:
+    if name.startswith("/"):
+        return name
+    if "/" in name:
+        message = f"{name} is a relative path"
+        raise CannotStartError(message)
+    for folder in path:
+        candidate = Path(folder, name)
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return str(candidate)
+    message = f"{name} is not found in {os.pathsep.join(path)}"
+    raise CannotStartError(message)

@@ -1,0 +1,137 @@
+"""The agent's process: one for each data folder, detached from its starter, ended as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, TextIO
+
+from . import control, durable
+from .agent import Agent
+
+SOCKET = "socket"
+"""The file that says where the agent listens."""
+LAST_ANSWERS = 1.0
+"""Seconds in which calls under way are answered, at the end."""
+LOG_BYTES = 1024 * 1024
+LOCK_WITHIN = 2.0
+"""Seconds in which an agent that is just ending may still give its lock."""
+LOOK_AFTER = 2.0
+"""Seconds between two looks whether the data folder is still there."""
+OPEN_FILES = 65_536
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_log = logging.getLogger("shipslog.agent")
+
+
+def main(data: Path, *, detach: bool = False) -> int:
+    """Be the agent of a data folder until it is told to stop; return 0, or 1 where there is one.
+
+    With `detach` the caller's process ends as soon as the agent answers, with the same codes.
+    """
+    folder = data.resolve() / "agent"
+    durable.make_folder(folder)
+    ready = _detach(folder / "agent.log") if detach else lambda: None
+    lock = _lock(folder / "lock")
+    if lock is None:
+        return 1
+    logging.basicConfig(handlers=[_BoundedLog()], level=logging.INFO, format=_LOG_FORMAT)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES), most))
+    asyncio.run(_live(folder, data, lock, ready))
+    return 0
+
+
+async def _live(folder: Path, data: Path, lock: BinaryIO, ready: Callable[[], None]) -> None:
+    agent = Agent(folder, data)
+    stopping, stopped = asyncio.Event(), asyncio.Event()
+
+    async def perform(verb: str, arguments: Sequence[Any]) -> object:
+        if verb == control.SHUTDOWN:
+            stopping.set()
+            await stopped.wait()
+            return None
+        return await getattr(agent, verb)(*arguments)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    server = control.Server(perform)
+    path = control.socket_path(data)
+    await server.listen(path)
+    durable.replace(folder / SOCKET, str(path).encode())
+    ready()
+    _log.info("ready, process %d", os.getpid())
+    while not stopping.is_set() and _is_ours(lock, folder / "lock"):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), LOOK_AFTER)
+    _log.info("stopping")
+    server.deafen()
+    await agent.close()
+    stopped.set()
+    await server.finish(LAST_ANSWERS)
+    path.unlink(missing_ok=True)
+
+
+def _detach(log: Path) -> Callable[[], None]:
+    """Go on in a child that belongs to nobody; return how it tells that it is ready."""
+    waiting, telling = os.pipe()
+    if os.fork():
+        os.close(telling)
+        os._exit(0 if os.read(waiting, 1) else 1)
+    os.close(waiting)
+    os.setsid()
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, to in ((nothing, 0), (file, 1), (file, 2)):
+        os.dup2(source, to)
+
+    def tell() -> None:
+        os.write(telling, b"1")
+        os.close(telling)
+
+    return tell
+
+
+def _lock(path: Path) -> BinaryIO | None:
+    """Return the lock, held as long as it is open, or None while another agent lives."""
+    file = path.open("ab")
+    end = time.monotonic() + LOCK_WITHIN
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return None
+            time.sleep(0.02)
+        else:
+            return file
+
+
+def _is_ours(lock: BinaryIO, path: Path) -> bool:
+    """Whether the lock is still the one in the folder; a folder that is gone needs no agent."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+    return False
+
+
+class _BoundedLog(logging.StreamHandler[TextIO]):
+    """Standard error; where that is a file, it begins anew when it is full."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        stream = self.stream.fileno()
+        if os.fstat(stream).st_size > LOG_BYTES:
+            os.ftruncate(stream, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), detach=True))

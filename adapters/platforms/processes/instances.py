@@ -1,0 +1,165 @@
+"""Instances: the long-lived processes of each revision, on fresh ports, known to the router."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import msgspec
+
+from ....domain.ports import Effect, Instance, Launch, RevisionSpec
+from .children import CannotStartError, Child, Report, command, start
+from .router.revision import Revision
+from .router.router import Router
+from .workspaces import Workspaces
+
+HOST = "127.0.0.1"
+PORTS = range(20_000, 32_768)
+"""Below the range from which outgoing connections take theirs, the router's own among them."""
+CANNOT_START = 127
+"""The exit code of what could not be started, as a shell has it."""
+
+
+class Instances:
+    """The processes of every revision that was started and not yet retired."""
+
+    def __init__(self, router: Router, workspaces: Workspaces) -> None:
+        self._router = router
+        self._workspaces = workspaces
+        self._fleets: dict[tuple[str, str], _Fleet] = {}
+        self._last_port = random.choice(PORTS)  # noqa: S311  agents on one machine begin apart
+
+    async def start(self, effect: Effect, spec: RevisionSpec) -> list[Instance]:
+        """Bring a revision up to its capacity; what runs is kept, what has ended stays ended."""
+        revisions = self._router.site(effect.target).revisions
+        revision = revisions.setdefault(spec.revision, Revision())
+        fleet = self._fleets.setdefault((effect.target, spec.revision), _Fleet(revision))
+        async with fleet.lock:
+            missing = range(spec.capacity - len(fleet.processes))
+            fleet.add(await asyncio.gather(*(self._spawn(effect, spec.launch) for _ in missing)))
+        return fleet.instances()
+
+    def of(self, target: str, revision: str) -> list[Instance]:
+        """Return a revision's instances as they are now."""
+        fleet = self._fleets.get((target, revision))
+        return fleet.instances() if fleet else []
+
+    async def retire(self, effect: Effect, revision: str, drain: float) -> None:
+        """Let a revision finish what it has in flight, then end its instances; again: nothing."""
+        if fleet := self._fleets.get((effect.target, revision)):
+            if fleet.retiring is None or fleet.retiring.done():
+                fleet.retiring = asyncio.ensure_future(self._retire(effect, revision, drain))
+            await asyncio.shield(fleet.retiring)
+
+    def workspaces(self, target: str) -> set[str]:
+        """Return the workspaces in which instances of a target run."""
+        fleets = [fleet for key, fleet in self._fleets.items() if key[0] == target]
+        return {process.workspace for fleet in fleets for process in fleet.processes}
+
+    async def close(self) -> None:
+        """End all instances."""
+        await asyncio.gather(*(fleet.end() for fleet in self._fleets.values()))
+
+    async def _spawn(self, effect: Effect, launch: Launch) -> _Process:
+        port = self._free_port()
+        launch = msgspec.structs.replace(launch, values={**launch.values, "port": str(port)})
+        workspace = self._workspaces.path(effect.target, launch.workspace)
+        output = workspace / "logs" / f"{port}.log"
+        process = _Process(port, launch.workspace)
+        try:
+            process.child = await start(command(effect, launch, workspace, output, None))
+        except (CannotStartError, OSError) as error:
+            process.error = str(error)
+        return process
+
+    async def _retire(self, effect: Effect, revision: str, drain: float) -> None:
+        left = (effect.deadline - datetime.now(UTC)).total_seconds()
+        deadline = asyncio.get_running_loop().time() + left
+        await self._router.retire(effect.target, revision, drain, deadline)
+        fleet = self._fleets.pop((effect.target, revision))
+        async with fleet.lock:
+            await fleet.end()
+
+    def _free_port(self) -> int:
+        """Return the next free port; it is not given again before thousands of others."""
+        taken = {p.port for fleet in self._fleets.values() for p in fleet.processes}
+        for step in range(1, len(PORTS)):
+            port = PORTS[(self._last_port - PORTS.start + step) % len(PORTS)]
+            if port not in taken and _is_free(port):
+                self._last_port = port
+                return port
+        message = "no port is free"
+        raise OSError(message)
+
+
+class _Fleet:
+    """The processes of one revision."""
+
+    def __init__(self, revision: Revision) -> None:
+        self.processes: list[_Process] = []
+        self.lock = asyncio.Lock()
+        self.retiring: asyncio.Task[None] | None = None
+        self._revision = revision
+
+    def add(self, fresh: Iterable[_Process]) -> None:
+        for process in fresh:
+            self.processes.append(process)
+            if process.child:
+                process.child.end.add_done_callback(self._publish)
+        self._publish()
+
+    def instances(self) -> list[Instance]:
+        return [process.instance() for process in self.processes]
+
+    async def end(self) -> None:
+        ends = [process.child.end for process in self.processes if process.child]
+        for process in self.processes:
+            if process.child:
+                process.child.let_go()
+        if ends:
+            await asyncio.wait(ends)
+
+    def _publish(self, _: object = None) -> None:
+        alive = [process.port for process in self.processes if process.is_alive]
+        self._revision.addresses = tuple((HOST, port) for port in alive)
+
+
+class _Process:
+    def __init__(self, port: int, workspace: str) -> None:
+        self.port = port
+        self.workspace = workspace
+        self.child: Child | None = None
+        self.error: str | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        return self.child is not None and not self.child.end.done()
+
+    def instance(self) -> Instance:
+        if self.child is None:
+            return Instance(
+                HOST, self.port, 0, alive=False, exit_code=CANNOT_START, detail=self.error
+            )
+        if self.is_alive:
+            return Instance(HOST, self.port, self.child.pid, alive=True)
+        code, detail = _told(self.child.end.result())
+        return Instance(HOST, self.port, self.child.pid, alive=False, exit_code=code, detail=detail)
+
+
+def _told(report: Report | None) -> tuple[int | None, str | None]:
+    """Return the exit code, minus the signal that ended it, and the last line printed."""
+    if report is None:
+        return None, None
+    return report.exit if report.signal is None else -report.signal, report.last or None
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,68 @@
+"""Which commands were started and how they ended, by effect key: one synced file each.
+
+`started` is on the disk before the command is, so that no key ever starts a second one; what was
+started and has no end was lost with the agent that kept it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from ....domain.ports import Effect, Ended
+from . import durable
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What is known of one effect key; the output stands in a file of its own."""
+
+    key: str
+    ended: Ended | None = None
+
+
+LOST = Ended(exit_code=None, signal=None, timed_out=False, output=b"", truncated=False, lost=True)
+
+
+class Journal:
+    """A folder for each deployment, below its target's."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def begin(self, effect: Effect) -> Ended | None:
+        """Note that a command is about to start, or return how the one of this key ended."""
+        path = self._path(effect)
+        if path.exists():
+            entry = msgspec.json.decode(path.read_bytes(), type=Entry)
+            return self._with_output(effect, entry.ended) if entry.ended else LOST
+        durable.make_folder(path.parent)
+        durable.replace(path, msgspec.json.encode(Entry(str(effect.key))))
+        return None
+
+    def finish(self, effect: Effect, ended: Ended) -> Ended:
+        """Note how it ended, and return that with the output that was kept."""
+        durable.replace(self._path(effect), msgspec.json.encode(Entry(str(effect.key), ended)))
+        return self._with_output(effect, ended)
+
+    def output(self, effect: Effect) -> Path:
+        """Return the file that holds what the command prints."""
+        return self._path(effect).with_suffix(".out")
+
+    def forget(self, target: str, kept: set[str]) -> None:
+        """Delete what is known of a target's deployments other than those kept."""
+        folder = self._folder / target
+        for deployment in folder.iterdir() if folder.is_dir() else ():
+            if deployment.name not in kept:
+                shutil.rmtree(deployment)
+
+    def _path(self, effect: Effect) -> Path:
+        name = hashlib.sha256(str(effect.key).encode()).hexdigest()[:32]
+        return self._folder / effect.target / effect.key.deployment / f"{name}.json"
+
+    def _with_output(self, effect: Effect, ended: Ended) -> Ended:
+        path = self.output(effect)
+        output = path.read_bytes() if path.exists() else b""
+        return msgspec.structs.replace(ended, output=output)

@@ -1,0 +1,160 @@
+"""The platform of local processes as the server sees it: calls to an agent, started if need be."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ....domain.errors import PlatformUnavailableError
+from ....domain.ports import Effect, Ended, Instance, Launch, RevisionSpec, Route, Traffic
+from . import control
+from .daemon import SOCKET
+
+START_WITHIN = 15.0
+"""Seconds in which an agent must answer: it may have to wait for one that is ending."""
+ANSWER_WITHIN = 30.0
+"""Seconds for an answer, beyond the effect's deadline where there is one."""
+_TICK = 0.02
+_AGENT = (sys.executable, "-P", "-m", f"{__package__}.daemon")
+
+
+class ProcessesPlatform:
+    """Runs everything by the agent of a data folder."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data.resolve()
+        self._starting = asyncio.Lock()
+
+    async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
+        """See `Platform.prepare`."""
+        await self._call("prepare", effect, workspace, source)
+
+    async def run(self, effect: Effect, launch: Launch) -> Ended:
+        """See `Platform.run`."""
+        ended: Ended = await self._call("run", effect, _with_inherited(launch))
+        return ended
+
+    async def stop(self, effect: Effect) -> None:
+        """See `Platform.stop`."""
+        await self._call("stop", effect)
+
+    async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
+        """See `Platform.start`."""
+        spec = msgspec.structs.replace(spec, launch=_with_inherited(spec.launch))
+        instances: Sequence[Instance] = await self._call("start", effect, spec)
+        return instances
+
+    async def instances(self, target: str, revision: str) -> Sequence[Instance]:
+        """See `Platform.instances`."""
+        instances: Sequence[Instance] = await self._call("instances", target, revision)
+        return instances
+
+    async def route(self, effect: Effect, route: Route) -> None:
+        """See `Platform.route`."""
+        await self._call("route", effect, route)
+
+    async def routed(self, target: str) -> Route | None:
+        """See `Platform.routed`."""
+        route: Route | None = await self._call("routed", target)
+        return route
+
+    async def retire(self, effect: Effect, revision: str, drain: float) -> None:
+        """See `Platform.retire`."""
+        await self._call("retire", effect, revision, drain)
+
+    async def traffic(self, target: str) -> Mapping[str, Traffic]:
+        """See `Platform.traffic`."""
+        traffic: Mapping[str, Traffic] = await self._call("traffic", target)
+        return traffic
+
+    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
+        """See `Platform.forget`."""
+        await self._call("forget", tuple(workspaces_kept), target)
+
+    async def _call(self, verb: str, *arguments: object) -> Any:  # noqa: ANN401  the port's hints say which
+        connection = await self._connect()
+        try:
+            async with asyncio.timeout(_seconds_left(arguments) + ANSWER_WITHIN):
+                return await control.call(connection, verb, arguments)
+        except TimeoutError as error:
+            raise PlatformUnavailableError(detail="its agent does not answer") from error
+
+    async def _connect(self) -> control.Connection:
+        if connection := await _connect(self._data):
+            return connection
+        async with self._starting:
+            return await _connect(self._data) or await _start(self._data)
+
+
+async def stop_agent(data: Path) -> bool:
+    """End the agent of a data folder, its children and its router; return whether there was one.
+
+    Errors: PlatformUnavailableError where it does not answer or does not end.
+    """
+    connection = await _connect(data)
+    if connection is None:
+        return False
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await control.call(connection, control.SHUTDOWN, ())
+            while _is_locked(data / "agent" / "lock"):  # noqa: ASYNC110  a lock tells nobody
+                await asyncio.sleep(_TICK)
+    except TimeoutError as error:
+        raise PlatformUnavailableError(detail="its agent does not end") from error
+    return True
+
+
+async def _connect(data: Path) -> control.Connection | None:
+    file = data / "agent" / SOCKET
+    return await control.connect(Path(file.read_text())) if file.exists() else None
+
+
+async def _start(data: Path) -> control.Connection:
+    """Start an agent that is no child of ours; where another one holds the lock, try again."""
+    end = time.monotonic() + START_WITHIN
+    said = b""
+    while not said and time.monotonic() < end:
+        starter = await asyncio.create_subprocess_exec(
+            *_AGENT,
+            str(data),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        _, said = await starter.communicate()
+        if connection := await _connect(data):
+            return connection
+    why = said.decode(errors="replace").strip().rpartition("\n")[2]
+    detail = why or f"its agent does not start; see {data / 'agent' / 'agent.log'}"
+    raise PlatformUnavailableError(detail=detail)
+
+
+def _is_locked(path: Path) -> bool:
+    with path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def _with_inherited(launch: Launch) -> Launch:
+    """Resolve the names to inherit here: the agent's environment may be an older server's."""
+    inherited = {name: os.environ[name] for name in launch.inherit if name in os.environ}
+    return msgspec.structs.replace(launch, env={**inherited, **launch.env}, inherit=())
+
+
+def _seconds_left(arguments: Sequence[object]) -> float:
+    effects = [argument for argument in arguments if isinstance(argument, Effect)]
+    left = [(effect.deadline - datetime.now(UTC)).total_seconds() for effect in effects]
+    return max([*left, 0.0])

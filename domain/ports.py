@@ -158,6 +158,9 @@ class Instance(msgspec.Struct, frozen=True):
     pid: int
     alive: bool
     exit_code: int | None = None
+    """Minus the signal where one ended it; 127 where it could not be started."""
+    detail: str | None = None
+    """Why it could not be started, or the last line that it printed before it ended."""
 
 
 class Route(msgspec.Struct, frozen=True):

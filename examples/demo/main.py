@@ -23,7 +23,7 @@ from shipslog.api.wire.shapes import Status
 RATE = 200
 """Requests a second."""
 CALM_SECONDS = 1.0
-"""Of load after the last deployment."""
+"""Of load before the first switch and after the last."""
 ROLLBACK_SECONDS = 1.0
 """What the way back may take."""
 PIPELINE, ENVIRONMENT = "web", "staging"
@@ -82,6 +82,7 @@ def tell(installation: Installation) -> summary.Story:
     deployments = [deploy(installation, FIRST)]
     say(f"{RATE} requests a second to http://{users} from now on")
     with Clients(f"http://{users}", RATE) as clients:
+        time.sleep(CALM_SECONDS)
         deployments += [deploy(installation, chapter) for chapter in UNDER_LOAD]
         time.sleep(CALM_SECONDS)
         load = clients.report()

@@ -19,7 +19,7 @@ WHERE = (
     ("shipslog replay ID", "every transition, and the state after it"),
     ("shipslog events --follow", "the log as it grows"),
     ("examples/web/", "the service and its pipeline, in YAML and in Python"),
-    ("examples/datasette/", "somebody else's service, installed from the package registry"),
+    ("examples/datasette/", "somebody else's service, from the package registry"),
     ("README.md, docs/", "how to deploy your own"),
 )
 
@@ -88,24 +88,19 @@ def show(story: Story) -> None:
 
 def _figures(story: Story) -> Table:
     load, seconds = story.load, story.rollback_seconds
-    kinds = ", ".join(f"{count} {kind}" for kind, count in load["kinds"].items())
     latency = load["latency_ms"]
-    rows = [
-        ("requests sent", f"{load['requests']}, {load['rate']:.0f} a second: {kinds}"),
-        ("failed", str(load["failed"])),
-    ]
-    rows += [
-        (f"answered by {name}", str(version["count"])) for name, version in load["versions"].items()
-    ]
-    rows += [
-        ("latency", f"p50 {latency['p50']} ms, p99 {latency['p99']} ms"),
-        ("switches of traffic", str(story.switches)),
-        (
-            "failed check to all traffic back",
-            "unknown" if seconds is None else f"{seconds:.3f} s",
-        ),
-    ]
-    return _table(rows)
+    back = "unknown" if seconds is None else f"{seconds:.3f} s"
+    return _table(
+        [
+            ("requests sent", f"{load['requests']}, {load['rate']:.0f} a second"),
+            *((f"  {kind}", str(count)) for kind, count in load["kinds"].items()),
+            ("failed", str(load["failed"])),
+            *((f"answered by {v}", str(seen["count"])) for v, seen in load["versions"].items()),
+            ("latency", f"p50 {latency['p50']} ms, p99 {latency['p99']} ms"),
+            ("switches of traffic", str(story.switches)),
+            ("failed check to all traffic back", back),
+        ]
+    )
 
 
 def _history(history: Sequence[Document]) -> Table:
@@ -119,6 +114,8 @@ def _history(history: Sequence[Document]) -> Table:
 
 def _table(rows: Sequence[Sequence[str]]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
+    for _ in rows[0]:
+        table.add_column(no_wrap=True)
     for row in rows:
         table.add_row(*row)
     return table

@@ -1,9 +1,9 @@
 """Load: clients of a service, so many requests a second, who notice each one that fails or is cut.
 
-A process of its own: it ends at SIGTERM or SIGINT, or after --seconds, lets the requests under
-way finish, and prints one JSON object. Requests begin when they are due, however long others take;
-what a stall delayed is made up for at no more than CATCH_UP times the rate. Nothing is sent twice:
-a failed request is a failed request.
+A process of its own: it says on stderr when it begins, ends at SIGTERM or SIGINT or after
+--seconds, lets the requests under way finish, and prints one JSON object on stdout. Requests begin
+when they are due, however long others take; what a stall delayed is made up for at no more than
+CATCH_UP times the rate. Nothing is sent twice: a failed request is a failed request.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -110,6 +111,7 @@ async def main() -> None:
     if options.seconds:
         asyncio.get_running_loop().call_later(options.seconds, ending.set)
     tally, begun = Tally(), time.monotonic()
+    print(f"{options.rate:g} requests a second to {options.url}", file=sys.stderr, flush=True)
     sending = asyncio.create_task(_send(options.url, options.rate, tally, ending))
     await ending.wait()
     seconds = time.monotonic() - begun

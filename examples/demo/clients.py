@@ -17,7 +17,11 @@ class Clients:
 
     def __init__(self, url: str, rate: int) -> None:
         command = [sys.executable, "examples/load.py", "--url", url, "--rate", str(rate)]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.begun = self._process.stderr.readline().strip() if self._process.stderr else ""
+        """What they are about to do, in words."""
 
     def __enter__(self) -> Self:
         return self
@@ -30,6 +34,7 @@ class Clients:
     def report(self) -> dict[str, Any]:
         """End them when their requests under way are answered, and return what they saw."""
         self._process.terminate()
-        said, _ = self._process.communicate(timeout=END_SECONDS)
+        said, complaints = self._process.communicate(timeout=END_SECONDS)
+        print(complaints, end="", file=sys.stderr)
         report: dict[str, Any] = json.loads(said)
         return report

@@ -80,8 +80,8 @@ def tell(installation: Installation) -> summary.Story:
     users = free_address()
     apply(installation, users)
     deployments = [deploy(installation, FIRST)]
-    say(f"{RATE} requests a second to http://{users} from now on")
     with Clients(f"http://{users}", RATE) as clients:
+        say(f"examples/load.py: {clients.begun}")
         time.sleep(CALM_SECONDS)
         deployments += [deploy(installation, chapter) for chapter in UNDER_LOAD]
         time.sleep(CALM_SECONDS)

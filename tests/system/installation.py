@@ -59,19 +59,18 @@ class Installation:
         """End the server as a power cut would; the agent lives on."""
         assert self.process
         self.process.kill()
-        self._gone(self.process)
+        self._gone()
 
     def stop(self) -> None:
         """End the server in order; the agent lives on."""
         assert self.process
         self.process.terminate()
-        self._gone(self.process)
+        self._gone()
 
     def end(self) -> None:
         """End the server, if it runs, and the agent with all that it keeps."""
         try:
-            if self.process and self.process.poll() is None:
-                self.stop()
+            self.stop()
         finally:
             self.run("agent", "--stop", "--data", str(self.data))
 
@@ -92,13 +91,13 @@ class Installation:
         stored = tomllib.loads((self.configuration / "shipslog/config.toml").read_text())
         return Client(Server(stored["url"], stored["token"]))
 
-    @staticmethod
-    def _gone(process: subprocess.Popen[str]) -> None:
+    def _gone(self) -> None:
+        assert self.process
         try:
-            process.communicate(timeout=END_SECONDS)
+            self.process.communicate(timeout=END_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            self.process.kill()
+            self.process.communicate()
             raise
 
 

@@ -16,8 +16,14 @@ class Load:
     def __init__(self, address: str, rate: int) -> None:
         command = [sys.executable, "examples/load.py", "--url", f"http://{address}"]
         self._process = subprocess.Popen(
-            [*command, "--rate", str(rate)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [*command, "--rate", str(rate)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        assert self._process.stderr
+        assert "requests a second" in self._process.stderr.readline()
 
     def __enter__(self) -> Self:
         return self
@@ -29,6 +35,7 @@ class Load:
     def report(self) -> dict[str, Any]:
         """End it and return its figures."""
         self._process.terminate()
-        said, _ = self._process.communicate(timeout=60)
+        said, complaints = self._process.communicate(timeout=60)
+        assert not complaints
         report: dict[str, Any] = json.loads(said)
         return report

@@ -1,0 +1,41 @@
+"""What goes wrong at a store, beyond the refusals that every log knows."""
+
+from __future__ import annotations
+
+from ...domain.errors import BrokenError, ConflictError
+
+
+class NoLedgerError(BrokenError):
+    """There is no ledger in {data}."""
+
+
+class NotDurableError(BrokenError):
+    """The ledger would not outlast a power cut: journal_mode {mode}, synchronous {synchronous}."""
+
+
+class NewerLedgerError(BrokenError):
+    """A newer build wrote the ledger: it has version {version}, this build knows {known}."""
+
+
+class UnusableLedgerError(BrokenError):
+    """The ledger {path} cannot be used: {detail}."""
+
+
+class ReadOnlyLedgerError(BrokenError):
+    """The ledger is open for reading only."""
+
+
+class ClosedLedgerError(BrokenError):
+    """The ledger is closed."""
+
+
+class WritingFailedError(BrokenError):
+    """The ledger has to be opened again, because writing failed: {detail}."""
+
+
+class DamagedTextError(BrokenError):
+    """A personal text does not open with its own key {key}."""
+
+
+class CommandSettledError(ConflictError):
+    """The command {command} was settled meanwhile."""

@@ -1,0 +1,1 @@
+"""What is kept beside the log in the same file: work, blobs, people, tokens."""

@@ -14,7 +14,7 @@ from ..adapters.clock import SystemClock
 from ..adapters.documents import files
 from ..adapters.documents.sources import allowed_source
 from ..adapters.platforms.processes import agent
-from ..adapters.platforms.processes.platform import ProcessesPlatform
+from ..adapters.platforms.processes import platform as processes
 from ..adapters.probes.http import HttpProbe
 from ..adapters.secrets.local import LocalSecretStore
 from ..adapters.store.sqlite.store import SqliteStore
@@ -56,7 +56,7 @@ def run_agent(settings: Settings) -> None:
 
 def stop_agent(settings: Settings) -> None:
     """End the agent of a data folder, with everything that it keeps."""
-    agent.stop(settings.data)
+    asyncio.run(processes.stop_agent(settings.data))
 
 
 async def _up(settings: Settings, announce: Callable[[str, str | None], None]) -> None:
@@ -91,8 +91,7 @@ async def embedded(settings: Settings) -> AsyncIterator[House]:
         follower = Follower(store.log, views, FollowerLog())
         await follower.open()
         closing.push_async_callback(follower.close)
-        platform = ProcessesPlatform(settings.data)
-        closing.push_async_callback(platform.close)
+        platform = processes.ProcessesPlatform(settings.data)
         probe = HttpProbe()
         closing.push_async_callback(probe.close)
         outside = Outside(platform, probe, LocalSecretStore(), store.blobs, clock)

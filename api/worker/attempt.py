@@ -17,6 +17,8 @@ from ...domain.stages.work import errored, failed
 
 GRACE_SECONDS = 5.0
 """What a try gets beyond its deadline to report that it ended by it."""
+STOP_SECONDS = 10.0
+"""What a command gets to end when it is cancelled."""
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
 
@@ -104,9 +106,11 @@ async def _until_reachable(work: Work) -> Outcome:
 
 
 async def _cancelled(work: Work) -> Outcome:
-    ending = CANCEL.get(type(work.stage.spec))
-    output = None
-    if ending is not None:
-        async with asyncio.timeout(GRACE_SECONDS * 2):
-            output = await ending(work.stage.spec, work)
-    return Outcome(status=StageStatus.CANCELLED, message="It was cancelled.", output=output)
+    message, output = "It was cancelled.", None
+    if ending := CANCEL.get(type(work.stage.spec)):
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                output = await ending(work.stage.spec, work)
+        except (TimeoutError, PlatformUnavailableError):
+            message = "It was cancelled; whether it has ended cannot be seen."
+    return Outcome(status=StageStatus.CANCELLED, message=message, output=output)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
 import sys
 import threading
 import tomllib
+from collections.abc import Collection
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 from shipslog.api.client import Client, new_key
 from shipslog.api.terminal.views import View
 from shipslog.api.user_config import Server
-from shipslog.api.verbs.following import settle
+from shipslog.api.verbs.asking import OUTCOMES
+from shipslog.api.verbs.following import follow, settle
 from shipslog.api.wire.shapes import Status
 
 ROOT = Path(__file__).parents[2]
 SHIPSLOG = str(Path(sys.executable).with_name("shipslog"))
 READY_SECONDS, END_SECONDS = 30.0, 30.0
-DEPLOY_SECONDS = 300.0
+LONG_SECONDS = 300.0
 
 
 class Installation:
@@ -109,9 +113,27 @@ async def define(client: Client, *documents: dict[str, Any]) -> None:
 
 async def deployed(client: Client, pipeline: str, version: str, environment: str) -> Status:
     """Deploy a version and return its last status document."""
-    first = await client.request(pipeline, version, environment, options={}, key=new_key())
-    last, _ = await settle(client, first, View(), timeout=DEPLOY_SECONDS)
+    last, _ = await settle(
+        client, await request(client, pipeline, version, environment), View(), timeout=LONG_SECONDS
+    )
     return last
+
+
+async def request(client: Client, pipeline: str, version: str, environment: str) -> Status:
+    """Ask for a deployment."""
+    return await client.request(pipeline, version, environment, options={}, key=new_key())
+
+
+async def ended(client: Client, deployments: Collection[str]) -> list[Status]:
+    """Return the last status documents of many deployments, over one stream of events."""
+    left = set(deployments)
+    async with asyncio.timeout(LONG_SECONDS), aclosing(follow(client, {}, 0)) as events:
+        async for event in events:
+            if event and event["topic"].removeprefix("deployment.") in OUTCOMES:
+                left.discard(event["deployment"] or "")
+            if not left:
+                break
+    return [await client.deployment(deployment) for deployment in deployments]
 
 
 def free_address() -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from .documents import environment, pipeline
-from .installation import Installation, define, deployed
+from .installation import Installation, define, ended, request
 
 MANY = 100
 HANGS_SECONDS = 20.0
@@ -24,9 +24,10 @@ async def test_a_hundred_finish_at_once_and_one_that_hangs_delays_none(
     )
     async with installation.client() as client:
         await define(client, environment("fleet"), hanging, *map(two_commands, names))
-        hung, *others = await asyncio.gather(
-            *(deployed(client, name, "1.0.0", "fleet") for name in ["hanging", *names])
+        asked = await asyncio.gather(
+            *(request(client, name, "1.0.0", "fleet") for name in ["hanging", *names])
         )
+        hung, *others = await ended(client, [status["id"] for status in asked])
     assert Counter(status["status"] for status in others) == {"succeeded": MANY}
     assert hung["status"] == "failed"
     assert "did not end within 20 s" in str(hung["stages"][0]["message"])

@@ -78,7 +78,7 @@ class Cause(StrEnum):
     ROLLBACK = "rollback"
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The newest try of a stage."""
 
     number: int
@@ -92,7 +92,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """How many tries so far were lost with the platform."""
 
 
-class Deployment(msgspec.Struct, frozen=True, kw_only=True):
+class Deployment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The state of a deployment; `id` is a UUIDv7."""
 
     id: str

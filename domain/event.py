@@ -37,7 +37,7 @@ Personal = Sealed | str
 """A personal or free text: plain when a command brings it, sealed in the log and in every state."""
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A fact. Subclasses name their stored topic and version; fields are the payload."""
 
     TOPIC: ClassVar[str] = ""
@@ -101,7 +101,7 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     payload_sha256: str
 
 
-class Fact(msgspec.Struct, frozen=True):
+class Fact(msgspec.Struct, frozen=True, gc=False):
     """An event as a fold sees it, stored already or only decided (position 0)."""
 
     event: Event

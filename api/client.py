@@ -25,9 +25,12 @@ from .wire.shapes import (
     ProblemError,
     Status,
     UnreachableError,
+    is_transient,
 )
 
 ANSWER_SECONDS = 60.0
+OPEN_SECONDS = 20.0
+"""How long a request that was cut off is repeated."""
 SILENCE_SECONDS = 45.0
 """How long an event stream may say nothing; its heartbeat comes every 15 s."""
 STREAM_BUFFER = 1024 * 1024
@@ -54,10 +57,10 @@ class Client:
     """Asks one server; used as an asynchronous context."""
 
     def __init__(self, server: Server) -> None:
-        if not server.url.startswith(("http://", "https://")):
+        if not _is_address(server.url):
             raise BadSettingError(name="SHIPSLOG_URL", value=server.url, expected="an http URL")
         self._server = server
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "User-Agent": "shipslog"}
         if server.token:
             headers["Authorization"] = f"Bearer {server.token}"
         self._headers = headers
@@ -156,7 +159,17 @@ class Client:
                 yield event
 
     async def _answer(self, method: str, path: str, options: Document) -> Answer:
-        async for attempt in stamina.retry_context(on=_may_be_repeated, attempts=5, timeout=20):
+        is_open = False
+
+        def is_worth_repeating(error: Exception) -> bool:
+            # Once a request may have been carried out, its answer is worth waiting for.
+            nonlocal is_open
+            is_open = is_open or _leaves_open(error)
+            return is_open and is_transient(error)
+
+        async for attempt in stamina.retry_context(
+            on=is_worth_repeating, attempts=None, timeout=OPEN_SECONDS, wait_max=1.0
+        ):
             with attempt:
                 async with self._ask(method, path, options) as response:
                     return await _read(response)
@@ -194,6 +207,14 @@ def segment(text: str) -> str:
     return quote(text, safe="")
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parsed = URL(url)
+    except ValueError:
+        return False
+    return parsed.scheme in {"http", "https"} and bool(parsed.host) and url.isprintable()
+
+
 def _given(fields: Mapping[str, Any]) -> Document:
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -203,7 +224,7 @@ def _with(path: str, params: Params) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def _may_be_repeated(error: Exception) -> bool:
+def _leaves_open(error: Exception) -> bool:
     unknown = isinstance(error, ProblemError) and error.slug == "outcome-unknown"
     return unknown or isinstance(error, CutOffError)
 

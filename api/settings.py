@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ..domain.errors import BrokenError
+from ..domain.errors import InvalidError
 
 DEFAULT_LISTEN = "127.0.0.1:8470"
 """Where `up` listens unless told otherwise; only this machine reaches it."""
@@ -22,7 +22,7 @@ _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(?P<port>[0-9]{1,5})")
 
 
-class BadSettingError(BrokenError):
+class BadSettingError(InvalidError):
     """{name} is {value}, which is not {expected}."""
 
 

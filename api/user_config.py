@@ -12,11 +12,11 @@ from pathlib import Path
 
 import platformdirs
 
-from ..domain.errors import BrokenError
+from ..domain.errors import InvalidError
 from .settings import DEFAULT_URL
 
 
-class BadConfigError(BrokenError):
+class BadConfigError(InvalidError):
     """The configuration {path} cannot be read: {detail}."""
 
 

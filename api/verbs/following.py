@@ -21,10 +21,10 @@ async def settle(
     first: Status,
     view: View,
     *,
-    until: Callable[[Status], bool] = is_final,
+    until: Callable[[Status], bool] = lambda _: False,
     timeout: float | None = None,
 ) -> tuple[Status, ExitCode]:
-    """Show a deployment until it has ended or `until` holds; `timeout` is in seconds.
+    """Show a deployment until it has ended, or `until` holds before; `timeout` is in seconds.
 
     Returns its last status document and the exit code that it stands for.
     """
@@ -35,7 +35,7 @@ async def settle(
             async with asyncio.timeout(timeout), aclosing(_steps(client, first, after)) as steps:
                 async for status, event in steps:
                     view.show(status, event)
-                    if until(status):
+                    if not is_final(status) and until(status):
                         break
     except TimeoutError:
         return status, ExitCode.TIMEOUT

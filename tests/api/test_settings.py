@@ -9,7 +9,7 @@ from shipslog.api.settings import BadSettingError, from_environment, seconds
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("500ms", 0.5), ("90s", 90), ("5m", 300), ("2h", 7200), ("1d", 86_400), ("1.5", 1.5), ("0", 0)],
+    [("500ms", 0.5), ("90s", 90), ("5m", 300), ("2h", 7200), ("1d", 86_400), ("1.5", 1.5)],
 )
 def test_durations_carry_their_unit(text: str, expected: float) -> None:
     assert seconds(text) == expected

@@ -1,0 +1,84 @@
+"""The command line as a process of its own, behind a pipe or at a terminal."""
+
+import asyncio
+import os
+import pty
+import sys
+import tty
+from pathlib import Path
+from typing import NamedTuple
+
+SHIPSLOG = Path(sys.executable).with_name("shipslog")
+
+
+class Ran(NamedTuple):
+    """How a run of the command line ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Cli:
+    """Starts the command line, and ends what a test leaves behind."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self.environ = environ
+        self._processes: list[asyncio.subprocess.Process] = []
+
+    async def start(
+        self, *arguments: str, stdout: int = asyncio.subprocess.PIPE, **environ: str
+    ) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            SHIPSLOG,
+            *arguments,
+            env=self.environ | environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._processes.append(process)
+        return process
+
+    async def run(self, *arguments: str, **environ: str) -> Ran:
+        return await ended(await self.start(*arguments, **environ))
+
+    async def start_at_terminal(self, *arguments: str, **environ: str) -> asyncio.Task[Ran]:
+        """Start with stdout on a terminal of 100 columns; what it shows is in `out`."""
+        ours, theirs = pty.openpty()
+        tty.setraw(theirs)
+        terminal = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+        process = await self.start(*arguments, stdout=theirs, **(terminal | environ))
+        os.close(theirs)
+        return asyncio.create_task(_shown(process, ours))
+
+    async def close(self) -> None:
+        for process in self._processes:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
+
+
+async def ended(process: asyncio.subprocess.Process) -> Ran:
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    return Ran(process.returncode or 0, (out or b"").decode(), err.decode())
+
+
+async def _shown(process: asyncio.subprocess.Process, terminal: int) -> Ran:
+    shown, (code, _, err) = await asyncio.gather(
+        asyncio.to_thread(_read_all, terminal), ended(process)
+    )
+    return Ran(code, shown.decode(), err)
+
+
+def _read_all(terminal: int) -> bytes:
+    chunks: list[bytes] = []
+    while True:
+        try:
+            chunk = os.read(terminal, 65_536)
+        except OSError:  # Linux says EIO when the last program has let go of it
+            chunk = b""
+        if not chunk:
+            os.close(terminal)
+            return b"".join(chunks)
+        chunks.append(chunk)

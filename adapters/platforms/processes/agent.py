@@ -20,7 +20,7 @@ from .workspaces import Workspaces
 
 COPIES_AT_ONCE = 4
 
-_TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62}){1,2}")
+_TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -67,7 +67,7 @@ class Agent:
 
     async def routed(self, target: str) -> Route | None:
         """See `Platform.routed`."""
-        return self._router.site(target).route
+        return self._router.routed(target)
 
     async def retire(self, effect: Effect, revision: str, drain: float) -> None:
         """See `Platform.retire`."""
@@ -100,7 +100,7 @@ class Agent:
         """Refuse what would leave our folders, or comes from somebody who was taken over."""
         _check(_TARGET, effect.target)
         _check(_ID, effect.key.deployment)
-        _check(_ID, workspace or effect.key.deployment)
+        _check(_ID, effect.key.deployment if workspace is None else workspace)
         await self._fences.admit(effect.target, effect.fence)
 
     async def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:

@@ -9,9 +9,10 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -41,13 +42,13 @@ def main(data: Path, *, detach: bool = False) -> int:
     folder = data.resolve() / "agent"
     durable.make_folder(folder)
     ready = _detach(folder / "agent.log") if detach else lambda: None
-    lock = _lock(folder / "lock")
-    if lock is None:
-        return 1
-    logging.basicConfig(handlers=[_BoundedLog()], level=logging.INFO, format=_LOG_FORMAT)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES), most))
-    asyncio.run(_live(folder, data, lock, ready))
+    with _locked(folder) as lock:
+        if lock is None:
+            return 1
+        logging.basicConfig(handlers=[_BoundedLog()], level=logging.INFO, format=_LOG_FORMAT)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES), most))
+        asyncio.run(_live(folder, data, lock, ready))
     return 0
 
 
@@ -101,19 +102,35 @@ def _detach(log: Path) -> Callable[[], None]:
     return tell
 
 
-def _lock(path: Path) -> BinaryIO | None:
-    """Return the lock, held as long as it is open, or None while another agent lives."""
-    file = path.open("ab")
-    end = time.monotonic() + LOCK_WITHIN
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > end:
-                return None
+@contextlib.contextmanager
+def _locked(folder: Path) -> Generator[BinaryIO | None]:
+    """Hold the lock, with our process id in it; None while another agent lives."""
+    with (folder / "lock").open("ab") as lock:
+        end = time.monotonic() + LOCK_WITHIN
+        while not (taken := _is_taken(lock)) and time.monotonic() < end:
+            if _answers(folder / SOCKET):
+                break
             time.sleep(0.02)
-        else:
-            return file
+        if taken:
+            lock.truncate(0)
+            lock.write(b"%d" % os.getpid())
+            lock.flush()
+        yield lock if taken else None
+
+
+def _is_taken(lock: BinaryIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _answers(file: Path) -> bool:
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(file.read_text())
+        return True
+    return False
 
 
 def _is_ours(lock: BinaryIO, path: Path) -> bool:

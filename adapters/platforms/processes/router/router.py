@@ -53,9 +53,14 @@ class Router:
             await retired.drain(drain, deadline)
             del site.revisions[revision]
 
+    def routed(self, target: str) -> Route | None:
+        """Return the route in force."""
+        return self._sites[target].route if target in self._sites else None
+
     def traffic(self, target: str) -> dict[str, Traffic]:
         """Return the counts by revision."""
-        return {name: revision.traffic() for name, revision in self.site(target).revisions.items()}
+        revisions = self._sites[target].revisions if target in self._sites else {}
+        return {name: revision.traffic() for name, revision in revisions.items()}
 
     async def close(self) -> None:
         """Close all listeners and connections."""

@@ -10,7 +10,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Collection
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +126,26 @@ async def request(client: Client, pipeline: str, version: str, environment: str)
 
 async def ended(client: Client, deployments: Collection[str]) -> list[Status]:
     """Return the last status documents of many deployments, over one stream of events."""
-    left = set(deployments)
+    left, position = set(deployments), 0
     async with asyncio.timeout(LONG_SECONDS), aclosing(follow(client, {}, 0)) as events:
         async for event in events:
             if event and event["topic"].removeprefix("deployment.") in OUTCOMES:
                 left.discard(event["deployment"] or "")
+                position = event["position"]
             if not left:
                 break
-    return [await client.deployment(deployment) for deployment in deployments]
+    return [await client.deployment(deployment, at=position) for deployment in deployments]
 
 
 def free_address() -> str:
     """Return a `host:port` of this machine where nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return free_addresses(1)[0]
+
+
+def free_addresses(count: int) -> list[str]:
+    """Return so many different ones."""
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]

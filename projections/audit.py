@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     RowMapping,
+    Select,
     Table,
     Text,
     select,
@@ -30,6 +31,7 @@ TABLE = Table(
     Column("recorded_at", Integer, nullable=False),
     Column("occurred_at", Integer, nullable=False),
     Column("actor", Text, nullable=False),
+    Column("kind", Text, nullable=False),
     Column("topic", Text, nullable=False),
     Column("stream", Text, nullable=False),
     Column("environment", Text),
@@ -40,6 +42,7 @@ TABLE = Table(
 _C = TABLE.c
 Index("audit_recorded", _C.recorded_at)
 Index("audit_actor", _C.actor)
+Index("audit_kind", _C.kind)
 Index("audit_topic", _C.topic)
 Index("audit_target", _C.environment, _C.service)
 Index("audit_deployment", _C.deployment)
@@ -94,8 +97,7 @@ class Audit(ReadModel):
 
 def listed(db: Connection, filters: Filters, page: Page) -> Slice[Entry]:
     """Return what happened, newest first."""
-    statement = select(TABLE).where(*_conditions(filters))
-    rows = browse(db, statement, [_C.position], page, newest_first=True)
+    rows = browse(db, matching(filters), [_C.position], page, newest_first=True)
     return Slice([_entry(row) for row in rows.items], rows.next)
 
 
@@ -105,27 +107,28 @@ def positions(db: Connection, filters: Filters, *, after: int, limit: int) -> li
     return list(db.scalars(statement.order_by(_C.position).limit(limit)))
 
 
+def matching(filters: Filters) -> Select[*tuple[Any, ...]]:
+    """Return the statement that selects the rows that match."""
+    return select(TABLE).where(*_conditions(filters))
+
+
 def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
     for name in ("actor", "environment", "service", "deployment"):
         if (value := getattr(filters, name)) is not None:
             yield _C[name] == value
     if filters.topic is not None:
-        yield from _has_topic(filters.topic)
+        kind, dot, rest = filters.topic.partition(".")
+        yield _C.kind == kind if dot and not rest else _C.topic == filters.topic
     if filters.stream is not None:
         yield from _is_stream(filters.stream)
+    # `recorded_at` never falls, so a time is a position: two looks at its index, and no sorting.
     if filters.since is not None:
-        yield _C.recorded_at >= micros(filters.since)
+        first = select(_C.position).where(_C.recorded_at >= micros(filters.since))
+        yield _C.position >= first.order_by(_C.recorded_at, _C.position).limit(1).scalar_subquery()
     if filters.until is not None:
-        yield _C.recorded_at <= micros(filters.until)
-
-
-def _has_topic(topic: str) -> Iterator[ColumnElement[bool]]:
-    if not topic.endswith("."):
-        yield _C.topic == topic
-        return
-    # A range and no LIKE: nothing in it is a wildcard, and the index serves it.
-    yield _C.topic > topic
-    yield _C.topic < topic[:-1] + "/"
+        last = select(_C.position).where(_C.recorded_at <= micros(filters.until))
+        newest = last.order_by(_C.recorded_at.desc(), _C.position.desc()).limit(1)
+        yield _C.position <= newest.scalar_subquery()
 
 
 def _is_stream(stream: str) -> Iterator[ColumnElement[bool]]:
@@ -137,7 +140,7 @@ def _is_stream(stream: str) -> Iterator[ColumnElement[bool]]:
     elif kind in {"environment", "target"}:
         yield _C.environment == name.partition("/")[0]
     else:
-        yield from _has_topic(f"{kind}.")
+        yield _C.kind == kind
 
 
 def _row(recorded: Recorded) -> tuple[Any, ...]:
@@ -147,6 +150,7 @@ def _row(recorded: Recorded) -> tuple[Any, ...]:
         micros(header.recorded_at),
         micros(header.occurred_at),
         header.actor,
+        header.topic.partition(".")[0],
         header.topic,
         header.stream,
         header.environment,
@@ -158,5 +162,6 @@ def _row(recorded: Recorded) -> tuple[Any, ...]:
 
 def _entry(row: RowMapping) -> Entry:
     instants = {name: instant(row[name]) for name in ("recorded_at", "occurred_at")}
-    fields: dict[str, Any] = {**row, **instants}
+    fields: dict[str, Any] = {name: row[name] for name in Entry.__struct_fields__}
+    fields.update(instants)
     return Entry(**fields)

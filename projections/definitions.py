@@ -8,17 +8,16 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 from sqlalchemy import (
-    Boolean,
     Column,
     ColumnElement,
     Connection,
-    Index,
     Integer,
     MetaData,
     RowMapping,
     Select,
     Table,
     Text,
+    and_,
     select,
 )
 
@@ -35,16 +34,19 @@ TABLE = Table(
     Column("kind", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("is_newest", Boolean, nullable=False),
     Column("document", Text, nullable=False),
     Column("defined_at", Integer, nullable=False),
     Column("defined_by", Text, nullable=False),
     Column("position", Integer, nullable=False),
 )
-_C = TABLE.c
-Index("definitions_newest", _C.kind, _C.name, sqlite_where=_C.is_newest)
-
-_SUPERSEDE = "UPDATE definitions SET is_newest = 0 WHERE kind = ? AND name = ? AND is_newest = 1"
+IN_FORCE = Table(
+    "definitions_in_force",
+    MetaData(),
+    Column("kind", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+_C, _NEWEST = TABLE.c, IN_FORCE.c
 
 
 class Defined(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,33 +67,31 @@ class Definitions(ReadModel):
 
     name: ClassVar[str] = "definitions"
     version: ClassVar[int] = 1
-    tables: ClassVar[tuple[Table, ...]] = (TABLE,)
+    tables: ClassVar[tuple[Table, ...]] = (TABLE, IN_FORCE)
     streams: ClassVar[tuple[str, ...]] = ("environment:", "pipeline:")
 
     def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
-        """Add each new version; the one before it is no more in force."""
-        for recorded in events:
-            if recorded.header.topic in _DEFINING:
-                kind, _, name = recorded.header.stream.partition(":")
-                db.exec_driver_sql(_SUPERSEDE, (kind, name))
-                put(db, TABLE, [_row(kind, name, recorded)])
+        """Add each new version, which takes the place of the one in force."""
+        rows = [_row(recorded) for recorded in events if recorded.header.topic in _DEFINING]
+        put(db, TABLE, rows)
+        put(db, IN_FORCE, (row[:3] for row in rows))
 
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
         """Return every version of a name."""
         kind, _, name = header.stream.partition(":")
-        return {TABLE: (_C.kind == kind) & (_C.name == name)}
+        return {one: (one.c.kind == kind) & (one.c.name == name) for one in self.tables}
 
 
 def get(db: Connection, kind: Kind, name: str, version: int | None = None) -> Defined | None:
     """Return the definition in force, or that of a version; None where there is none."""
-    which = _C.is_newest if version is None else _C.version == version
-    row = db.execute(_SHOWN.where(_C.kind == kind, _C.name == name, which)).mappings().first()
+    shown = _IN_FORCE if version is None else _SHOWN.where(_C.version == version)
+    row = db.execute(shown.where(_C.kind == kind, _C.name == name)).mappings().first()
     return _defined(row) if row else None
 
 
 def listed(db: Connection, kind: Kind, page: Page) -> Slice[Defined]:
     """Return the definitions in force, by name."""
-    return _slice(db, _SHOWN.where(_C.kind == kind, _C.is_newest), [_C.name], page)
+    return _slice(db, _IN_FORCE.where(_NEWEST.kind == kind), [_NEWEST.name], page)
 
 
 def versions(db: Connection, kind: Kind, name: str, page: Page) -> Slice[Defined]:
@@ -101,18 +101,20 @@ def versions(db: Connection, kind: Kind, name: str, page: Page) -> Slice[Defined
 
 _DEFINING = {Environment.Defined.TOPIC, Definition.Defined.TOPIC}
 _SHOWN = select(
-    *[column for column in _C if column not in {_C.kind, _C.is_newest}],
+    *[column for column in _C if column is not _C.kind],
     stale_since("definitions", _C.kind + ":" + _C.name),
 )
+_IN_FORCE = _SHOWN.join(IN_FORCE, and_(*[_C[column.name] == column for column in IN_FORCE.columns]))
 
 
-def _row(kind: str, name: str, recorded: Recorded) -> tuple[Any, ...]:
+def _row(recorded: Recorded) -> tuple[Any, ...]:
     header, event = recorded.header, recorded.event
+    kind, _, name = header.stream.partition(":")
     if not isinstance(event, Environment.Defined | Definition.Defined):
         raise TypeError(event)
     document = msgspec.json.encode(event.document).decode()
     at = micros(header.occurred_at)
-    return kind, name, header.stream_version, True, document, at, header.actor, recorded.position
+    return kind, name, header.stream_version, document, at, header.actor, recorded.position
 
 
 def _slice(

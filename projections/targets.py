@@ -21,6 +21,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     Text,
+    bindparam,
     literal,
     select,
 )
@@ -119,8 +120,8 @@ class Targets(ReadModel):
 
 def get(db: Connection, environment: str, service: str) -> Place | None:
     """Return what runs at a target, or None where no deployment ever went."""
-    its_row = (_C.environment == environment) & (_C.service == service)
-    row = db.execute(_SHOWN.where(its_row)).mappings().first()
+    name = {"its_environment": environment, "its_service": service}
+    row = db.execute(_ONE, name).mappings().first()
     return _place(row) if row else None
 
 
@@ -169,6 +170,9 @@ def apply(standing: Standing | None, recorded: Recorded) -> Standing:
 _SHOWN = select(
     *[column for column in _C if column is not _C.state],
     stale_since("targets", literal("target:") + _C.environment + "/" + _C.service),
+)
+_ONE = _SHOWN.where(
+    _C.environment == bindparam("its_environment"), _C.service == bindparam("its_service")
 )
 _STANDINGS = msgspec.json.Decoder(Standing)
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     Text,
+    bindparam,
     func,
     literal,
     select,
@@ -92,7 +93,7 @@ class Deployments(ReadModel):
 
 def get(db: Connection, deployment: str) -> StatusDocument | None:
     """Return a deployment's document, or None where there is none."""
-    row = db.execute(_SHOWN.where(_C.id == deployment)).mappings().first()
+    row = db.execute(_ONE, {"id": deployment}).mappings().first()
     return _document(row) if row else None
 
 
@@ -113,18 +114,14 @@ def listed(db: Connection, filters: Filters, page: Page) -> Slice[StatusDocument
 def counted(db: Connection) -> dict[str, int]:
     """Return how many deployments stand so, by status."""
     rows = db.execute(select(_C.status, func.count()).group_by(_C.status))
-    return dict(tuple(row) for row in rows)
-
-
-def counted(db: Connection) -> dict[str, int]:
-    """Return how many deployments stand so, by status."""
-    rows = db.execute(select(_C.status, func.count()).group_by(_C.status))
-    return dict(tuple(row) for row in rows)
+    return {row[0]: row[1] for row in rows}
 
 
 _SHOWN = select(
     _C.document, _C.requested_position, stale_since("deployments", literal("deployment:") + _C.id)
 )
+
+_ONE = _SHOWN.where(_C.id == bindparam("id"))
 
 
 def _id(header: Header) -> str:

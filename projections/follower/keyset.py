@@ -60,7 +60,7 @@ def browse(
     if len(rows) <= page.limit:
         return Slice(rows)
     items = rows[: page.limit]
-    return Slice(items, _encode(order, [items[-1][column] for column in order]))
+    return Slice(items, _encode(order, [items[-1][column.name] for column in order]))
 
 
 def _encode(order: Sequence[Column[Any]], key: Sequence[Any]) -> str:
@@ -84,7 +84,7 @@ def _decode(cursor: str, order: Sequence[Column[Any]]) -> list[Any]:
 
 def _fits(value: str | int, column: Column[Any]) -> bool:
     if isinstance(value, int):
-        return column.type.python_type is int and abs(value) <= _MAX_INTEGER
+        return column.type.python_type is int and 0 < value <= _MAX_INTEGER
     return column.type.python_type is str
 
 

@@ -1,14 +1,14 @@
 """A log of any size, made of one true blue-green deployment told again and again.
 
 The template is what the domain itself writes when a deployment replaces another; ids, targets and
-versions are put in anew, and 32 deployments to 100 targets run at once.
+versions are put in anew, and 8 deployments to 10 targets run at once.
 """
 
 import asyncio
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count, zip_longest
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -19,8 +19,8 @@ from shipslog.domain.event import Recorded, encode_header, sha256_hex
 from ..domain.revisions import to_the_end
 from ..domain.story import BLUE_GREEN, Story
 
-AT_ONCE = 32
-TARGETS = 100
+AT_ONCE = 8
+TARGETS = 10
 
 TABLE = """
 CREATE TABLE stored_events (
@@ -49,14 +49,14 @@ def rows(events: int) -> Iterator[Row]:
     written, round_number = len(beginning), 0
     previous = [str(uuid7()) for _ in range(TARGETS)]
     while written < events:
-        told = []
+        told: list[list[tuple[Recorded, dict[str, str]]]] = []
         for lane in range(AT_ONCE):
             place = (round_number * AT_ONCE + lane) % TARGETS
             new = str(uuid7())
             names = {ids[0]: previous[place], ids[1]: new, "staging": f"env-{place:03}"}
             previous[place] = new
             told.append([(recorded, names) for recorded in template])
-        for step in zip_longest(*told):
+        for step in zip(*told, strict=True):
             for recorded, names in step:
                 yield _row(recorded, next(position), versions, names)
                 written += 1

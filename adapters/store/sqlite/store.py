@@ -56,17 +56,22 @@ class SqliteStore:
     """A ledger held by this process alone; the ports are its attributes."""
 
     def __init__(self, data: Path, now: Now) -> None:
-        with ExitStack() as undo:
-            self._lock = take_lock(data)
-            undo.callback(os.close, self._lock)
+        with ExitStack() as opening:
+            opening.callback(os.close, take_lock(data))
             connection = open_writer(data / LEDGER)
-            undo.callback(connection.close)
-            opened = _begin(connection, now())
-            undo.pop_all()
+            opening.callback(connection.close)
+            try:
+                opened = _begin(connection, now())
+            except sqlite3.Error as error:
+                raise UnusableLedgerError(path=str(data / LEDGER), detail=str(error)) from error
+            self._closing = opening.pop_all()
         self.epoch = opened.epoch
         """The token of every lease until this store is closed."""
-        self._readers = readers = Readers(data / LEDGER)
         self._writer = writer = Writer(opened, now)
+        readers = Readers(data / LEDGER)
+        # The writer goes after the readers, so that it can bring its write-ahead log in.
+        self._closing.callback(writer.close)
+        self._closing.callback(readers.close)
         self.log = SqliteLog(readers, writer, opened)
         self.work = SqliteWork(readers, writer, now)
         self.blobs = SqliteBlobs(readers, writer, now)
@@ -91,7 +96,11 @@ class SqliteStore:
         readers = Readers(path)
         try:
             with readers.borrow() as connection:
-                version_of(connection)
+                if version_of(connection) == 0:
+                    raise NoLedgerError(data=str(data))
+        except sqlite3.Error as error:
+            readers.close()
+            raise UnusableLedgerError(path=str(path), detail=str(error)) from error
         except BrokenError:
             readers.close()
             raise
@@ -104,23 +113,17 @@ class SqliteStore:
 
     def close(self) -> None:
         """Write what is queued, close every connection and give up the lock."""
-        # The writer is last, so that it can bring the write-ahead log into the file.
-        self._readers.close()
-        self._writer.close()
-        os.close(self._lock)
+        self._closing.close()
 
 
 def _begin(connection: sqlite3.Connection, now: datetime) -> Opened:
-    try:
-        create(connection)
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute(_NEXT_EPOCH)
-        void_leases(connection, now)
-        epoch: int = connection.execute(EPOCH).fetchone()[0]
-        connection.execute("COMMIT")
-        return Opened(connection, Settlements(connection), _head(connection), epoch)
-    except sqlite3.Error as error:
-        raise UnusableLedgerError(path=LEDGER, detail=str(error)) from error
+    create(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(_NEXT_EPOCH)
+    void_leases(connection, now)
+    epoch: int = connection.execute(EPOCH).fetchone()[0]
+    connection.execute("COMMIT")
+    return Opened(connection, Settlements(connection), _head(connection), epoch)
 
 
 def _head(connection: sqlite3.Connection) -> Head:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from ....domain.placeholders import fill
+from ....domain.language.placeholders import fill
 from ....domain.ports import Effect, Launch
 
 DEFAULT_PATH = (str(Path(sys.executable).parent), "/usr/bin", "/bin")

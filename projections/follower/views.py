@@ -26,6 +26,7 @@ from sqlalchemy import (
     QueuePool,
     Table,
     Text,
+    bindparam,
     create_engine,
     delete,
     event,
@@ -225,12 +226,8 @@ class Views:
                 raise CorruptLogError(position=at + 1, detail="it is not in the log")
             stopped = fold(db, self.models, fresh)
             newest = fresh[-1]
-            moved = db.execute(
-                update(PROGRESS)
-                .where(PROGRESS.c.position == at)
-                .values(position=newest.position, newest=newest.header.payload_sha256)
-            )
-            if moved.rowcount != 1:
+            digest = newest.header.payload_sha256
+            if db.execute(_MOVE, {"at": at, "to": newest.position, "digest": digest}).rowcount != 1:
                 raise CorruptLogError(position=at, detail="somebody else moves the views")
             return Applied(newest.position, stopped)
 
@@ -241,14 +238,22 @@ class _PoisonError(Exception):
 
 def standing(db: Connection) -> Standing:
     """Return how far the log is folded in the views that a connection sees."""
-    row = db.execute(select(PROGRESS.c.position, PROGRESS.c.newest)).one()
+    row = db.execute(_STANDING).one()
     return Standing(row.position, row.newest)
 
 
 def parked(db: Connection) -> list[Parked]:
     """Return every stream that a read model cannot fold on."""
-    rows = db.execute(select(PARKED).order_by(PARKED.c.model, PARKED.c.stream))
-    return [Parked(**row) for row in rows.mappings()]
+    return [Parked(**row) for row in db.execute(_PARKED).mappings()]
+
+
+_STANDING = select(PROGRESS.c.position, PROGRESS.c.newest)
+_PARKED = select(PARKED).order_by(PARKED.c.model, PARKED.c.stream)
+_MOVE = (
+    update(PROGRESS)
+    .where(PROGRESS.c.position == bindparam("at"))
+    .values(position=bindparam("to"), newest=bindparam("digest"))
+)
 
 
 def _all_at_once(

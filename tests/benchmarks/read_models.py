@@ -14,7 +14,7 @@ from pathlib import Path
 from shipslog.adapters.store.sqlite.connections import Readers
 from shipslog.adapters.store.sqlite.reading import SqliteReader
 from shipslog.projections import READ_MODELS, audit, deployments, history, targets
-from shipslog.projections.follower import Follower, Page, Views
+from shipslog.projections.follower import Page, Projector, Views
 
 from .generated_log import generate
 
@@ -46,14 +46,13 @@ def caught_up(folder: Path, events: int) -> Views:
 
 async def catch_up(path: Path, views: Views) -> None:
     """Follow a log to its head."""
-    # The reading half of a log is all that a follower asks for, but for the hint.
-    follower = Follower(SqliteReader(Readers(path)), views)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await follower.open()
+    projector = Projector(SqliteReader(Readers(path)), views)
+    await projector.open()
     began = time.perf_counter()
-    position = await follower.catch_up()
+    position = await projector.catch_up()
     seconds = time.perf_counter() - began
     print(f"caught up {position:>9,} events at {position / seconds:>8,.0f}/s")
-    await follower.close()
+    await projector.close()
 
 
 def questions(views: Views) -> dict[str, Callable[[], object]]:

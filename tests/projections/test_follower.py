@@ -13,7 +13,15 @@ from shipslog.domain.errors import NotFoundError, NotYetVisibleError
 from shipslog.domain.event import Recorded
 from shipslog.projections import READ_MODELS
 from shipslog.projections.deployments import Deployments
-from shipslog.projections.follower import Follower, Observer, Parked, ReadModel, Views, following
+from shipslog.projections.follower import (
+    Follower,
+    Observer,
+    Parked,
+    ReadModel,
+    Views,
+    following,
+    projecting,
+)
 from shipslog.projections.history import History
 
 from .growing_log import GrowingLog
@@ -83,8 +91,8 @@ async def running(follower: Follower) -> AsyncGenerator[None]:
 async def test_it_catches_up_in_pages_that_grow(
     follow: Following, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "LEAST_PAGE", 4)
-    monkeypatch.setattr(following, "LARGEST_PAGE", 10)
+    monkeypatch.setattr(projecting, "LEAST_PAGE", 4)
+    monkeypatch.setattr(projecting, "LARGEST_PAGE", 10)
     watcher = Watcher()
     follower = await follow(observer=watcher)
     assert await follower.catch_up() == 30

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar, Self, get_args
+from typing import Annotated, Any, ClassVar, Self, get_args
 
 import msgspec
 
@@ -73,6 +73,10 @@ class Fence(msgspec.Struct, frozen=True, order=True):
         return cls(int(position), int(token))
 
 
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""An aware instant; what has no time zone does not decode."""
+
+
 class CommandRef(msgspec.Struct, frozen=True, gc=False):
     """Which command an event came from: its id and the SHA-256 of its body, both hex."""
 
@@ -87,8 +91,8 @@ class Header(msgspec.Struct, frozen=True, gc=False):
     stream_version: int
     topic: str
     event_version: int
-    occurred_at: datetime
-    recorded_at: datetime
+    occurred_at: Instant
+    recorded_at: Instant
     actor: str
     environment: str | None
     service: str | None

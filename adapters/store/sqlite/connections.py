@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,7 +89,7 @@ class Readers:
         self._is_closed = False
 
     @contextmanager
-    def borrow(self) -> Iterator[sqlite3.Connection]:
+    def borrow(self) -> Generator[sqlite3.Connection]:
         """Lend a connection. Errors: BrokenError where the file cannot be opened."""
         # A list's pop and append are one step each, whatever thread calls them.
         try:

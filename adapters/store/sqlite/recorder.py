@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from eventsourcing.persistence import Notification, NotSupportedError, StoredEvent
 from eventsourcing.sqlite import SQLiteApplicationRecorder
+from eventsourcing.utils import get_topic
+
+from ..mapper import LedgerMapper
 
 _NOTIFICATIONS = """
 SELECT position, originator_id, originator_version, topic, state FROM stored_events
@@ -15,12 +19,23 @@ WHERE position >= ? AND position <= ?
 _NO_END = 2**63 - 1
 
 
-class LedgerRecorder(SQLiteApplicationRecorder):
-    """Reads our table as the library does; named by `APPLICATION_RECORDER_TOPIC`.
+def environment(path: Path) -> dict[str, str]:
+    """Return the environment in which the library's plain `Application` reads a ledger.
 
-    Open the file read-only (`SQLITE_DBNAME=file:…/ledger.db?mode=ro`, `CREATE_TABLE=no`,
-    `ORIGINATOR_ID_TYPE=text`): a second connection that writes or checkpoints is not safe.
+    Read-only, because a second connection that writes or checkpoints is not safe.
     """
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing.sqlite",
+        "SQLITE_DBNAME": f"{path.absolute().as_uri()}?mode=ro",
+        "CREATE_TABLE": "no",
+        "ORIGINATOR_ID_TYPE": "text",
+        "MAPPER_TOPIC": get_topic(LedgerMapper),
+        "APPLICATION_RECORDER_TOPIC": get_topic(LedgerRecorder),
+    }
+
+
+class LedgerRecorder(SQLiteApplicationRecorder):
+    """Reads our table as the library does."""
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any

@@ -46,8 +46,8 @@ def draft(stream: str, version: int, **said: Any) -> Draft:
 
 
 def appending(*drafts: Draft, **said: Any) -> Append:
-    commands = (drafts[0].command,) if drafts else ()
-    return Append(drafts=drafts, **({"commands": commands} | said))
+    commands = said.pop("commands", tuple(draft.command for draft in drafts[:1]))
+    return Append(drafts=drafts, commands=commands, **said)
 
 
 def one(stream: str, version: int, **said: Any) -> Append:

@@ -1,9 +1,7 @@
 """The contract of what knows people: directory, keyring and tokens."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import msgspec
 import pytest
@@ -14,20 +12,12 @@ from shipslog.domain.access import Actor, Role
 from shipslog.domain.errors import NotFoundError
 from shipslog.domain.event import Sealed, seal
 
-from .log_contract import OpenStore
+from .contract import Contract, OpenStore, Store
 from .making import START, HandClock, Happened, one
 
 
-class PeopleContract:
-    """Give it fixtures `clock` and `open_store`."""
-
-    @pytest.fixture
-    async def store(self, open_store: OpenStore) -> AsyncIterator[Any]:
-        store = open_store()
-        yield store
-        store.close()
-
-    async def test_a_name_has_one_subject(self, store: Any, open_store: OpenStore) -> None:
+class PeopleContract(Contract):
+    async def test_a_name_has_one_subject(self, store: Store, open_store: OpenStore) -> None:
         ids = await asyncio.gather(*(store.directory.ensure("user", "alice") for _ in range(5)))
         service = await store.directory.ensure("service", "alice")
         assert len({*ids, service}) == 2
@@ -39,13 +29,13 @@ class PeopleContract:
         assert reopened.directory.find("user", "bob") is None
         reopened.close()
 
-    async def test_subjects_are_resolved_to_kind_and_name(self, store: Any) -> None:
+    async def test_subjects_are_resolved_to_kind_and_name(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         known = store.directory.resolve([alice, "sub_unknown"])
         assert {k: (p.kind, p.name) for k, p in known.items()} == {alice: ("user", "alice")}
         assert store.directory.resolve([]) == {}
 
-    async def test_an_erased_subject_has_no_name_no_key_and_no_token(self, store: Any) -> None:
+    async def test_an_erased_subject_has_no_name_no_key_and_no_token(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "for Bob")
         secret, _ = await store.tokens.create(alice, Role.DEPLOYER, None)
@@ -57,18 +47,18 @@ class PeopleContract:
         assert await store.directory.ensure("user", "alice") != alice
         await store.directory.erase(alice)
 
-    async def test_only_a_known_subject_is_erased(self, store: Any) -> None:
+    async def test_only_a_known_subject_is_erased(self, store: Store) -> None:
         with pytest.raises(NotFoundError):
             await store.directory.erase("sub_unknown")
 
     @pytest.mark.parametrize("text", ["because", "", "ünï\u2028cödé\n" * 1000])
-    async def test_a_sealed_text_opens_again(self, store: Any, text: str) -> None:
+    async def test_a_sealed_text_opens_again(self, store: Store, text: str) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, text)
         assert text not in sealed.ciphertext or not text
         assert store.keyring.open(sealed) == text
 
-    async def test_a_subject_has_one_key_and_no_text_the_same_nonce(self, store: Any) -> None:
+    async def test_a_subject_has_one_key_and_no_text_the_same_nonce(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         bob = await store.directory.ensure("user", "bob")
         sealing = (store.keyring.seal(alice, "same") for _ in range(20))
@@ -78,7 +68,7 @@ class PeopleContract:
         assert len({one.nonce for one in sealed}) == 21
 
     async def test_a_key_is_durable_before_what_it_seals(
-        self, store: Any, open_store: OpenStore
+        self, store: Store, open_store: OpenStore
     ) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "because")
@@ -88,16 +78,18 @@ class PeopleContract:
         assert (await reopened.keyring.seal(alice, "again")).key == sealed.key
         reopened.close()
 
-    async def test_a_sealed_event_is_stored_and_opens(self, store: Any) -> None:
+    async def test_a_sealed_event_is_stored_and_opens(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "because of Bob")
         event = seal(Happened(why="because of Bob"), lambda _: sealed)
         (stored,) = (await store.log.append(one("a", 1, event=event))).events
         assert b"Bob" not in stored.payload
+        assert isinstance(stored.event, Happened)
+        assert isinstance(stored.event.why, Sealed)
         assert store.keyring.open(stored.event.why) == "because of Bob"
 
     @pytest.mark.parametrize("field", ["nonce", "ciphertext"])
-    async def test_a_damaged_text_is_found_out(self, store: Any, field: str) -> None:
+    async def test_a_damaged_text_is_found_out(self, store: Store, field: str) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "because")
         digits = getattr(sealed, field)
@@ -107,20 +99,20 @@ class PeopleContract:
         with pytest.raises(DamagedTextError):
             store.keyring.open(Sealed(sealed.key, "", sealed.ciphertext))
 
-    async def test_a_text_does_not_open_under_another_key(self, store: Any) -> None:
+    async def test_a_text_does_not_open_under_another_key(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         bob = await store.directory.ensure("user", "bob")
         ours, theirs = [await store.keyring.seal(one, "text") for one in (alice, bob)]
         with pytest.raises(DamagedTextError):
             store.keyring.open(msgspec.structs.replace(ours, key=theirs.key))
 
-    async def test_nobody_unknown_seals_or_gets_a_token(self, store: Any) -> None:
+    async def test_nobody_unknown_seals_or_gets_a_token(self, store: Store) -> None:
         with pytest.raises(NotFoundError):
             await store.keyring.seal("sub_unknown", "text")
         with pytest.raises(NotFoundError):
             await store.tokens.create("sub_unknown", Role.VIEWER, None)
 
-    async def test_a_token_says_who_asks(self, store: Any, open_store: OpenStore) -> None:
+    async def test_a_token_says_who_asks(self, store: Store, open_store: OpenStore) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, row = await store.tokens.create(alice, Role.DEPLOYER, None)
         assert store.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
@@ -130,13 +122,13 @@ class PeopleContract:
         assert reopened.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
         reopened.close()
 
-    async def test_what_is_no_token_is_not_found(self, store: Any) -> None:
+    async def test_what_is_no_token_is_not_found(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, _ = await store.tokens.create(alice, Role.ADMIN, None)
         for wrong in ("", "slp_", secret[:-1], secret + "0", secret.upper(), new_token()):
             assert store.tokens.find(wrong) is None
 
-    async def test_a_token_expires(self, store: Any, clock: HandClock) -> None:
+    async def test_a_token_expires(self, store: Store, clock: HandClock) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, _ = await store.tokens.create(alice, Role.VIEWER, START + timedelta(days=1))
         clock.move(86_399)
@@ -144,7 +136,7 @@ class PeopleContract:
         clock.move(1)
         assert store.tokens.find(secret) is None
 
-    async def test_a_revoked_token_is_none(self, store: Any) -> None:
+    async def test_a_revoked_token_is_none(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, row = await store.tokens.create(alice, Role.VIEWER, None)
         assert await store.tokens.revoke(row.id)
@@ -154,16 +146,17 @@ class PeopleContract:
         assert not await store.tokens.revoke("tok_unknown")
 
     async def test_the_use_of_a_token_is_noted_once_a_minute(
-        self, store: Any, clock: HandClock
+        self, store: Store, clock: HandClock
     ) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, _ = await store.tokens.create(alice, Role.VIEWER, None)
-        noted = []
+        noted: list[float] = []
         for wait in (5, 30, 29, 1):
             clock.move(wait)
             store.tokens.find(secret)
             await store.blobs.put(str(wait).encode())  # queued behind the note
             (row,) = store.tokens.list()
+            assert row.last_used_at is not None
             noted.append((row.last_used_at - START).total_seconds())
         assert noted == [5, 5, 5, 65]
 

@@ -1,36 +1,26 @@
 """The contract of reading a log: pages, streams, instants, and waiting for more."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
-from .log_contract import OpenStore
+from .contract import Contract, Store
 from .making import START, HandClock, appending, draft, one
 
 MANY = 700
 """More than what is read where the caller stands."""
 
 
-class ReadingContract:
-    """Give it fixtures `clock` and `open_store`."""
-
+class ReadingContract(Contract):
     @pytest.fixture
-    async def store(self, open_store: OpenStore) -> AsyncIterator[Any]:
-        store = open_store()
-        yield store
-        store.close()
-
-    @pytest.fixture
-    async def long(self, store: Any) -> Any:
+    async def long(self, store: Store) -> Store:
         drafts = [draft("a" if n % 7 else "b", n - n // 7 if n % 7 else n // 7) for n in RANGE]
         await store.log.append(appending(*drafts))
         return store
 
     @pytest.mark.parametrize("limit", [1, 255, 256, 257, 500, MANY, 2000])
-    async def test_pages_follow_each_other_without_a_gap(self, long: Any, limit: int) -> None:
+    async def test_pages_follow_each_other_without_a_gap(self, long: Store, limit: int) -> None:
         position, seen = 0, list[int]()
         while page := await long.log.page(after=position, limit=limit):
             assert len(page) <= limit
@@ -38,32 +28,35 @@ class ReadingContract:
             position = page[-1].position
         assert seen == list(RANGE)
 
-    async def test_a_stream_is_read_to_its_end(self, long: Any) -> None:
+    async def test_a_stream_is_read_to_its_end(self, long: Store) -> None:
         events = await long.log.stream("a")
         assert [e.header.stream_version for e in events] == list(range(1, 601))
-        assert [e.header.stream_version for e in await long.log.stream("a", after=598)] == [599, 600]
+        assert [e.header.stream_version for e in await long.log.stream("a", after=598)] == [
+            599,
+            600,
+        ]
         assert await long.log.stream("a", after=600) == []
         assert await long.log.stream("nobody wrote to it") == []
 
-    async def test_a_scan_is_the_whole_log_or_a_part(self, long: Any) -> None:
+    async def test_a_scan_is_the_whole_log_or_a_part(self, long: Store) -> None:
         assert [e.position for e in long.log.scan()] == list(RANGE)
         assert [e.position for e in long.log.scan(after=690, upto=695)] == list(range(691, 696))
         assert list(long.log.scan(after=MANY)) == []
         assert [e.position for e in long.log.scan(after=699, upto=10_000)] == [MANY]
 
-    async def test_a_position_is_found_by_stream_and_version(self, long: Any) -> None:
+    async def test_a_position_is_found_by_stream_and_version(self, long: Store) -> None:
         assert long.log.position_of("b", 2) == 14
         assert long.log.position_of("b", 101) is None
         assert long.log.position_of("c", 1) is None
 
-    async def test_an_empty_log_is_read_as_such(self, store: Any) -> None:
+    async def test_an_empty_log_is_read_as_such(self, store: Store) -> None:
         assert await store.log.head() == 0
         assert await store.log.page(after=0, limit=10) == []
         assert list(store.log.scan()) == []
         assert store.log.as_of(START) == 0
 
     async def test_as_of_an_instant_is_the_last_position_recorded_by_then(
-        self, store: Any, clock: HandClock
+        self, store: Store, clock: HandClock
     ) -> None:
         for version, wait in enumerate((0, 10, 0, 0, -5, 10), 1):
             clock.move(wait)
@@ -75,11 +68,11 @@ class ReadingContract:
         assert store.log.as_of(START + timedelta(seconds=15)) == 6
         assert store.log.as_of(START + timedelta(days=1)) == 6
 
-    async def test_waiting_ends_at_once_where_there_is_more(self, store: Any) -> None:
+    async def test_waiting_ends_at_once_where_there_is_more(self, store: Store) -> None:
         await store.log.append(one("a", 1))
         assert await store.log.wait_beyond(0, 60) == 1
 
-    async def test_waiting_ends_with_the_append(self, store: Any) -> None:
+    async def test_waiting_ends_with_the_append(self, store: Store) -> None:
         waiting = [asyncio.create_task(store.log.wait_beyond(n, 60)) for n in (0, 0, 1)]
         await asyncio.sleep(0)
         await store.log.append(one("a", 1))
@@ -88,10 +81,10 @@ class ReadingContract:
         await store.log.append(one("a", 2))
         assert await waiting[2] == 2
 
-    async def test_waiting_ends_in_time(self, store: Any) -> None:
+    async def test_waiting_ends_in_time(self, store: Store) -> None:
         assert await store.log.wait_beyond(0, 0.01) == 0
 
-    async def test_no_reader_is_ahead_of_the_durable_head(self, store: Any) -> None:
+    async def test_no_reader_is_ahead_of_the_durable_head(self, store: Store) -> None:
         seen: list[tuple[int, int]] = []
 
         async def follow() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from shipslog.adapters.store.sqlite.store import SqliteStore
 
-from .log_contract import LogContract, OpenStore
+from .contract import OpenStore
+from .log_contract import LogContract
 from .making import HandClock
 from .people_contract import PeopleContract
 from .reading_contract import ReadingContract

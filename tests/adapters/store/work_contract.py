@@ -1,36 +1,28 @@
 """The contract of the ports `WorkQueue` and `Blobs`."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import pytest
 
 from shipslog.domain.append import Append, Due, Lease
 from shipslog.domain.errors import FenceLostError
 
-from .log_contract import OpenStore
+from .contract import Contract, OpenStore, Store
 from .making import START, HandClock, appending, command, draft
 
 LATER = START + timedelta(hours=1)
 
 
-def due(stream: str, version: int = 1, *, at: Any = START, lease: Lease | None = None) -> Append:
+def due(
+    stream: str, version: int = 1, *, at: datetime | None = START, lease: Lease | None = None
+) -> Append:
     return appending(draft(stream, version), due=(Due(stream, at),), lease=lease)
 
 
-class WorkContract:
-    """Give it fixtures `clock` and `open_store`."""
-
-    @pytest.fixture
-    async def store(self, open_store: OpenStore) -> AsyncIterator[Any]:
-        store = open_store()
-        yield store
-        store.close()
-
+class WorkContract(Contract):
     async def test_what_is_due_is_claimed_once_the_oldest_first(
-        self, store: Any, clock: HandClock
+        self, store: Store, clock: HandClock
     ) -> None:
         for n in range(3):
             await store.log.append(due(f"d{n}", at=START + timedelta(seconds=3 - n)))
@@ -43,7 +35,7 @@ class WorkContract:
         assert [lease.stream for lease in second] == ["d0"]
         assert await store.work.claim("me", 10) == ()
 
-    async def test_the_owner_may_append_until_it_is_final(self, store: Any) -> None:
+    async def test_the_owner_may_append_until_it_is_final(self, store: Store) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         await store.log.append(due("d", 2, at=LATER, lease=lease))
@@ -52,7 +44,7 @@ class WorkContract:
             await store.log.append(due("d", 4, lease=lease))
         assert await store.log.head() == 3
 
-    async def test_within_one_group_the_end_of_a_lease_counts(self, store: Any) -> None:
+    async def test_within_one_group_the_end_of_a_lease_counts(self, store: Store) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         outcomes = await asyncio.gather(
@@ -63,7 +55,7 @@ class WorkContract:
         assert isinstance(outcomes[1], FenceLostError)
 
     @pytest.mark.parametrize("change", ["token", "owner", "stream"])
-    async def test_nobody_else_may_append_as_owner(self, store: Any, change: str) -> None:
+    async def test_nobody_else_may_append_as_owner(self, store: Store, change: str) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         claims = {
@@ -75,7 +67,7 @@ class WorkContract:
             await store.log.append(due("d", 2, lease=claims[change]))
 
     async def test_a_known_command_is_answered_also_to_an_old_owner(
-        self, store: Any, open_store: OpenStore
+        self, store: Store, open_store: OpenStore
     ) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
@@ -89,7 +81,7 @@ class WorkContract:
         reopened.close()
 
     async def test_opening_voids_every_lease_and_raises_the_token(
-        self, store: Any, open_store: OpenStore
+        self, store: Store, open_store: OpenStore
     ) -> None:
         await store.log.append(due("owned"))
         (old,) = await store.work.claim("me", 10)
@@ -102,7 +94,7 @@ class WorkContract:
         assert new.token > old.token
         reopened.close()
 
-    async def test_what_is_given_back_is_due_again(self, store: Any, clock: HandClock) -> None:
+    async def test_what_is_given_back_is_due_again(self, store: Store, clock: HandClock) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         await store.work.release(lease, Due("d", LATER))
@@ -112,9 +104,7 @@ class WorkContract:
         await store.work.release(again, None)
         assert len(await store.work.claim("me", 10)) == 1
 
-    async def test_what_was_asked_for_meanwhile_is_not_put_off(
-        self, store: Any, clock: HandClock
-    ) -> None:
+    async def test_what_was_asked_for_meanwhile_is_not_put_off(self, store: Store) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         aborted = appending(draft("d", 2), due=(Due("d", START),))
@@ -123,25 +113,25 @@ class WorkContract:
         await store.work.release(lease, Due("d", LATER))
         assert [lease.stream for lease in await store.work.claim("me", 10)] == ["d"]
 
-    async def test_what_is_over_is_forgotten(self, store: Any) -> None:
+    async def test_what_is_over_is_forgotten(self, store: Store) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         await store.work.release(lease, Due("d", None))
         assert await store.work.claim("me", 10) == ()
 
-    async def test_an_old_lease_gives_nothing_back(self, store: Any) -> None:
+    async def test_an_old_lease_gives_nothing_back(self, store: Store) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         await store.work.release(Lease("d", lease.token, "another"), None)
         assert await store.work.claim("another", 10) == ()
 
-    async def test_a_refused_append_changes_no_work(self, store: Any) -> None:
+    async def test_a_refused_append_changes_no_work(self, store: Store) -> None:
         wrong = appending(draft("d", 7), due=(Due("d", START),))
         with pytest.raises(Exception, match="moved on"):
             await store.log.append(wrong)
         assert await store.work.claim("me", 10) == ()
 
-    async def test_a_blob_is_kept_by_its_digest(self, store: Any) -> None:
+    async def test_a_blob_is_kept_by_its_digest(self, store: Store) -> None:
         content = b"\x00\xff" * 500_000
         digest = await store.blobs.put(content)
         again = await asyncio.gather(*(store.blobs.put(content) for _ in range(3)))
@@ -150,14 +140,14 @@ class WorkContract:
         assert await store.blobs.get(digest) == content
         assert await store.blobs.get("sha256:00") is None
 
-    async def test_a_blob_outlasts_the_store(self, store: Any, open_store: OpenStore) -> None:
+    async def test_a_blob_outlasts_the_store(self, store: Store, open_store: OpenStore) -> None:
         digest = await store.blobs.put(b"")
         store.close()
         reopened = open_store()
         assert await reopened.blobs.get(digest) == b""
         reopened.close()
 
-    async def test_commands_of_the_log_and_of_work_do_not_meet(self, store: Any) -> None:
+    async def test_commands_of_the_log_and_of_work_do_not_meet(self, store: Store) -> None:
         asked = command("deploy")
         append = appending(draft("d", 1, command=asked), due=(Due("d", START),))
         outcomes = await asyncio.gather(

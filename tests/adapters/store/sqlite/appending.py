@@ -10,7 +10,7 @@ from shipslog.domain.event import CommandRef
 
 sys.path.insert(0, str(Path(__file__).parents[4]))
 
-from tests.adapters.store.making import START, Happened  # noqa: E402
+from tests.adapters.store.making import START, Happened
 
 
 def append(client: str, round_number: int) -> Append:
@@ -39,7 +39,8 @@ async def main(data: Path, life: str) -> None:
         round_number = 0
         while True:
             appended = await store.log.append(append(name, round_number))
-            print(f"{name}/{round_number} {appended.first} {appended.last}", flush=True)
+            sys.stdout.write(f"{name}/{round_number} {appended.first} {appended.last}\n")
+            sys.stdout.flush()
             round_number += 1
 
     await asyncio.gather(*(client(f"{life}.{n}") for n in range(8)))

@@ -1,4 +1,4 @@
-import os
+# pyright: reportPrivateUsage=false
 import sqlite3
 import stat
 import subprocess
@@ -35,6 +35,14 @@ except StoreLockedError as error:
 """
 
 
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: mode_of(path) for path in folder.iterdir()}
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -43,7 +51,7 @@ async def test_everything_is_the_users_alone(store: SqliteStore, data: Path) -> 
     await store.log.append(one("a", 1))
     await store.log.page(after=0, limit=1)
     assert mode_of(data) == 0o700
-    files = {path.name: mode_of(path) for path in data.iterdir()}
+    files = modes_in(data)
     assert set(files) == {"lock", "ledger.db", "ledger.db-wal", "ledger.db-shm"}
     assert set(files.values()) == {0o600}
 
@@ -65,7 +73,7 @@ def test_a_second_process_is_told_which_store_is_taken(store: SqliteStore, data:
 
 
 def test_a_closed_store_is_free_again(data: Path) -> None:
-    epochs = []
+    epochs: list[int] = []
     for _ in range(3):
         store = SqliteStore.open(data)
         epochs.append(store.epoch)
@@ -210,8 +218,8 @@ async def test_what_was_erased_is_in_no_file(store: SqliteStore, data: Path) -> 
 
 
 def test_no_descriptor_is_left_open(data: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     for _ in range(3):
         SqliteStore.open(data).close()
         SqliteStore.read_only(data).close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before

@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """What the writer does when writing fails."""
 
 import asyncio
@@ -39,7 +40,7 @@ class Failing:
         error.sqlite_errorcode = self._code
         raise error
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._connection, name)
 
 
@@ -179,9 +180,7 @@ async def test_what_cannot_be_written_down_does_not_break_the_store(store: Sqlit
     assert (await store.log.append(one("a", 1))).last == 1
 
 
-async def test_groups_are_bounded(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_groups_are_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "GROUP", 10)
     sizes: list[int] = []
     commit = store._writer._commit

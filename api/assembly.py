@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from ..adapters.platforms.processes import agent
 from ..adapters.platforms.processes import platform as processes
 from ..adapters.probes.http import HttpProbe
 from ..adapters.secrets.local import LocalSecretStore
-from ..adapters.store.sqlite.store import SqliteStore
+from ..adapters.store.sqlite.store import SqliteArchive, SqliteStore
 from ..domain.access import Role
 from ..domain.ledger import Door
 from ..domain.stages import Outside
@@ -76,6 +76,26 @@ async def first_token(house: House) -> str | None:
         return None
     subject = await services.directory.ensure("user", getpass.getuser())
     return (await services.tokens.create(subject, Role.ADMIN, None))[0]
+
+
+@contextmanager
+def archive(settings: Settings) -> Generator[SqliteArchive]:
+    """Open the ledger to be read only, also beside a server. Errors: BrokenError."""
+    opened = SqliteStore.read_only(settings.data)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+@contextmanager
+def views(settings: Settings) -> Generator[Views]:
+    """Give the read models' rows to be read only, also beside a server."""
+    rows = Views(settings.data / VIEWS, [model() for model in MODELS])
+    try:
+        yield rows
+    finally:
+        rows.close()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from ..domain.errors import LedgerError
 from .terminal.output import say
-from .verbs import deploying, documents, log, processes, showing
+from .verbs import administering, auditing, deploying, documents, log, processes, showing
 from .verbs.asking import ExitCode, code_of_http, sentence
 from .wire.shapes import ProblemError, UnreachableError
 
@@ -27,12 +27,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+GROUPS = {
+    "token": typer.Typer(help="Make out, list and revoke tokens.", rich_markup_mode=None),
+    "db": typer.Typer(help="Look at the store.", rich_markup_mode=None),
+}
 
 
 def _add(function: Callable[..., Any], name: str, *examples: str, hidden: bool = False) -> None:
+    """Add a verb, or a verb of a group (`token create`)."""
+    group, _, verb = name.rpartition(" ")
     said = "\n".join(f"  shipslog {example}" for example in examples)
-    app.command(
-        name,
+    GROUPS.get(group, app).command(
+        verb,
         short_help=(function.__doc__ or "").partition("\n")[0],
         epilog=f"\b\nExamples:\n{said}" if examples else None,
         hidden=hidden,
@@ -65,6 +71,29 @@ for _action in deploying.ACTIONS:
         _action,
         f'{_action} ID --reason "as agreed"',
     )
+_add(
+    auditing.replay,
+    "replay",
+    "replay ID",
+    "replay ID --as-of 2026-11-03T14:03:00Z --json",
+    "replay target:staging/web",
+    "replay --all",
+    "replay --check",
+)
+_add(auditing.verify, "verify", "verify")
+_add(auditing.rebuild, "rebuild", "rebuild", "rebuild --stream target:staging/web")
+app.command("export", context_settings=PLAIN | {"ignore_unknown_options": True})(auditing.export)
+for _name, _group in GROUPS.items():
+    app.add_typer(_group, name=_name, context_settings=PLAIN)
+_add(
+    administering.create_token,
+    "token create",
+    "token create alice --role deployer",
+    "token create service:ci --role deployer --expires 30d --json",
+)
+_add(administering.list_tokens, "token list", "token list")
+_add(administering.revoke_token, "token revoke", "token revoke ID")
+_add(administering.database_status, "db status", "db status")
 
 
 @app.callback(

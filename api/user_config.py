@@ -41,9 +41,9 @@ def server(environ: Mapping[str, str] = os.environ) -> Server:
     A stored token goes to the server it was stored for and to no other.
     Errors: BadConfigError.
     """
-    stored = _stored()
-    url = (environ.get("SHIPSLOG_URL") or stored.url).rstrip("/")
-    token = environ.get("SHIPSLOG_TOKEN") or (stored.token if url == stored.url else None)
+    known = stored()
+    url = (environ.get("SHIPSLOG_URL") or known.url).rstrip("/")
+    token = environ.get("SHIPSLOG_TOKEN") or (known.token if url == known.url else None)
     return Server(url, token.strip() if token else None)
 
 
@@ -53,7 +53,7 @@ def remember(server: Server) -> Path:
     The token that is stored for the same data folder is kept where none is given.
     """
     token = server.token
-    if token is None and (before := _stored()).data == server.data:
+    if token is None and (before := stored()).data == server.data:
         token = before.token
     fields = {"url": server.url, "token": token, "data": server.data}
     # JSON's strings are TOML's.
@@ -62,7 +62,8 @@ def remember(server: Server) -> Path:
     return path()
 
 
-def _stored() -> Server:
+def stored() -> Server:
+    """Return what the configuration says; BadConfigError where it cannot be read."""
     try:
         document = tomllib.loads(path().read_text())
     except FileNotFoundError:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from ...domain.access import Permission, Role
 from ...domain.errors import IdempotencyMismatchError, InvalidError, NotFoundError
 from ...domain.language.fields import refuse
+from ..services import Services
 from ..wire import answers
 from ..wire.documents import NewTokenDocument, Page, TokenDocument
 from ..wire.endpoint import Call, Gives, Table
@@ -79,7 +80,7 @@ async def create_token(call: Call) -> web.StreamResponse:
     kept = call.request.app[KEPT]
     document = kept.get(call)
     if document is None:
-        document = await _create(call, call.body(NewToken))
+        document = await create(call.services, call.body(NewToken))
         kept.put(call, document)
     return answers.document(call.request, document, status=HTTPStatus.CREATED)
 
@@ -91,20 +92,7 @@ async def create_token(call: Call) -> web.StreamResponse:
 )
 async def list_tokens(call: Call) -> web.StreamResponse:
     """List the tokens that are not revoked, without their secrets."""
-    tokens = call.services.tokens.list()
-    people = call.services.directory.resolve({token.subject for token in tokens})
-    items = [
-        TokenDocument(
-            id=token.id,
-            subject=called(people.get(token.subject)),
-            role=token.role,
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-            last_used_at=token.last_used_at,
-        )
-        for token in tokens
-    ]
-    return answers.document(call.request, Page(items, None))
+    return answers.document(call.request, Page(listed(call.services), None))
 
 
 @routes.delete(
@@ -119,13 +107,14 @@ async def revoke_token(call: Call) -> web.StreamResponse:
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 
-async def _create(call: Call, asked: NewToken) -> NewTokenDocument:
-    if asked.expires_at and asked.expires_at <= call.services.clock.now():
+async def create(services: Services, asked: NewToken) -> NewTokenDocument:
+    """Make out a token. Errors: InvalidError for one that would be void already."""
+    if asked.expires_at and asked.expires_at <= services.clock.now():
         message = "This instant has passed."
         raise InvalidError(message, pointer="/expires_at")
     kind, _, name = asked.subject.rpartition(":")
-    subject = await call.services.directory.ensure(kind or "user", name)
-    secret, token = await call.services.tokens.create(subject, asked.role, asked.expires_at)
+    subject = await services.directory.ensure(kind or "user", name)
+    secret, token = await services.tokens.create(subject, asked.role, asked.expires_at)
     return NewTokenDocument(
         id=token.id,
         subject=f"{kind or 'user'}:{name}",
@@ -133,3 +122,20 @@ async def _create(call: Call, asked: NewToken) -> NewTokenDocument:
         token=secret,
         expires_at=token.expires_at,
     )
+
+
+def listed(services: Services) -> list[TokenDocument]:
+    """Return the tokens that are not revoked, without their secrets."""
+    tokens = services.tokens.list()
+    people = services.directory.resolve({token.subject for token in tokens})
+    return [
+        TokenDocument(
+            id=token.id,
+            subject=called(people.get(token.subject)),
+            role=token.role,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            last_used_at=token.last_used_at,
+        )
+        for token in tokens
+    ]

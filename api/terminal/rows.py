@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from ..wire.shapes import Document, EventDocument, Status, Waiting
 
 Row = Sequence[object]
 
 EVENT_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "STREAM", "BY", "DETAIL")
+TRANSITION_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "BY", "DETAIL")
 STATUS_COLUMNS = ("STATUS", "STAGE", "OF", "WAITING FOR")
 DEPLOYMENT_COLUMNS = ("ID", "SERVICE", "VERSION", "ENVIRONMENT", "STATUS", "BY", "REQUESTED")
 TARGET_COLUMNS = ("ENVIRONMENT", "SERVICE", "VERSION", "SINCE", "DEPLOYMENT", "HOLDER")
@@ -19,15 +21,15 @@ STAGE_FIELDS = ("name", "status", "attempt", "started_at", "ended_at", "message"
 
 def event_row(event: EventDocument) -> Row:
     """Return position, instant, topic, stream, actor and the payload's plain values."""
+    position, at, topic, *rest = transition_row(event)
+    return position, at, topic, event["stream"], *rest
+
+
+def transition_row(event: EventDocument) -> Row:
+    """Return an event of a stream that need not be named."""
     actor = event["actor"]
-    return (
-        event["position"],
-        event["recorded_at"],
-        event["topic"],
-        event["stream"],
-        f"{actor['kind']}:{actor['name'] or actor['id']}",
-        detail(event["payload"]),
-    )
+    by = f"{actor['kind']}:{actor['name']}" if actor["name"] else actor["id"]
+    return event["position"], event["recorded_at"], event["topic"], by, detail(event["payload"])
 
 
 def status_row(status: Status) -> Row:
@@ -71,6 +73,13 @@ def deployment_row(status: Document) -> Row:
     return [status[field] for field in fields]
 
 
+def state_cells(state: Document) -> Row:
+    """Return how a deployment stands after an event; of another stream its plain values."""
+    if "current_stage" in state:
+        return status_row(cast("Status", state))
+    return (detail(state),)
+
+
 def target_row(target: Document) -> Row:
     """Return what runs somewhere in one row."""
     fields = ("environment", "service", "version", "since", "deployment", "holder")
@@ -85,5 +94,5 @@ def history_row(entry: Document) -> Row:
 
 def detail(payload: Document) -> str:
     """Return a payload's plain values as `name=value`; lists and objects stay in the JSON."""
-    shown = {k: v for k, v in payload.items() if isinstance(v, str | int) and k != "salt"}
+    shown = {k: v for k, v in payload.items() if isinstance(v, str | int) and v is not False}
     return " ".join(f"{name}={value}" for name, value in shown.items())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from ..wire.shapes import EventDocument, Status
 from . import output
-from .rows import event_row
+from .rows import transition_row
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -39,7 +39,7 @@ class Lines(View):
     def show(self, status: Status, event: EventDocument | None) -> None:  # noqa: ARG002
         """Print the transition."""
         if event is not None:
-            output.put_row(event_row(event))
+            output.put_row(transition_row(event))
 
 
 class Documents(View):

@@ -147,9 +147,7 @@ async def _waited(
 
     if not as_json:
         output.put(output.clean(first["id"]))
-    last, code = await settle(
-        client, first, views.View(), until=is_held, timeout=timeout
-    )
+    last, code = await settle(client, first, views.View(), until=is_held, timeout=timeout)
     if as_json:
         output.put_json(last)
     else:

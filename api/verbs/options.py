@@ -9,7 +9,8 @@ import typer
 from ..settings import seconds
 
 
-def _duration(text: str) -> float:
+def duration(text: str) -> float:
+    """Read a duration in seconds; a usage error for anything that is none."""
     try:
         return seconds(text)
     except ValueError as error:
@@ -39,7 +40,7 @@ Watch = Annotated[bool, typer.Option("--watch", "-w", help="Show every step unti
 Timeout = Annotated[
     float | None,
     typer.Option(
-        parser=_duration, metavar="DURATION", help="End with 124 after so long, such as 90s or 10m."
+        parser=duration, metavar="DURATION", help="End with 124 after so long, such as 90s or 10m."
     ),
 ]
 AsOf = Annotated[

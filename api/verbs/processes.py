@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ..settings import DEFAULT_LISTEN, from_environment
+from ...domain.errors import NotAvailableError
+from ..settings import DEFAULT_LISTEN, Settings, from_environment
 from ..terminal import output
 from .asking import ExitCode
 
@@ -17,7 +18,9 @@ Listen = Annotated[
 Data = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The data folder; SHIPSLOG_DATA without it.")
 ]
+POSTGRESQL = "PostgreSQL"
 APART = (
+    "shipslog: "
     "serve and worker as separate processes need PostgreSQL (SHIPSLOG_DATABASE_URL=postgresql://…);"
     " on the embedded store `shipslog up` is both."
 )
@@ -26,6 +29,8 @@ APART = (
 def up(*, listen: Listen = None, data: Data = None) -> None:
     """Run everything in one process: server, worker and the embedded store."""
     settings = from_environment(listen=listen, data=data)
+    if settings.postgres:
+        raise NotAvailableError(feature=POSTGRESQL)
     from ..assembly import run_up
 
     run_up(settings, lambda url, token: announce(url, token, settings.data))
@@ -33,26 +38,12 @@ def up(*, listen: Listen = None, data: Data = None) -> None:
 
 def serve(*, listen: Listen = None) -> ExitCode:
     """Run the server alone; a worker does the deploying."""
-    settings = from_environment(listen=listen)
-    if settings.postgres is None:
-        output.say(APART)
-        return ExitCode.REFUSED
-    from ..assembly import run_server
-
-    run_server(settings, lambda url, token: announce(url, token, settings.data))
-    return ExitCode.DONE
+    return _apart(from_environment(listen=listen))
 
 
 def worker() -> ExitCode:
     """Run a worker alone; any number may run."""
-    settings = from_environment()
-    if settings.postgres is None:
-        output.say(APART)
-        return ExitCode.REFUSED
-    from ..assembly import run_worker
-
-    run_worker(settings)
-    return ExitCode.DONE
+    return _apart(from_environment())
 
 
 def agent(
@@ -65,6 +56,13 @@ def agent(
     from ..assembly import run_agent, stop_agent
 
     (stop_agent if stop else run_agent)(settings)
+
+
+def _apart(settings: Settings) -> ExitCode:
+    if settings.postgres:
+        raise NotAvailableError(feature=POSTGRESQL)
+    output.say(APART)
+    return ExitCode.REFUSED
 
 
 def announce(url: str, token: str | None, data: Path) -> None:

@@ -1,0 +1,130 @@
+"""Verbs of the administrator: tokens, and what the data folder holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...domain.errors import NotFoundError
+from ..terminal import output
+from ..wire.shapes import Document
+from .here import at_server_or_here, head_of, settings_here, with_store
+from .options import AsJson, duration
+
+if TYPE_CHECKING:
+    from ..client import Client
+    from ..running import House
+
+TOKENS = "/v1/tokens"
+TOKEN_COLUMNS = ("ID", "SUBJECT", "ROLE", "CREATED", "EXPIRES", "LAST USED")
+TOKEN_FIELDS = ("id", "subject", "role", "created_at", "expires_at", "last_used_at")
+DATABASE_COLUMNS = ("FACT", "VALUE")
+
+
+def create_token(
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="NAME, user:NAME or service:NAME.")
+    ],
+    *,
+    role: Annotated[str, typer.Option(help="viewer, auditor, deployer, operator or admin.")],
+    expires: Annotated[
+        float | None,
+        typer.Option(parser=duration, metavar="DURATION", help="Void after so long, such as 30d."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make out a token; its secret is shown this once."""
+    body: Document = {"subject": subject, "role": role}
+    if expires is not None:
+        body["expires_at"] = (datetime.now(UTC) + timedelta(seconds=expires)).isoformat()
+    created = at_server_or_here(lambda client: _created(client, body), lambda: _create_here(body))
+    if as_json:
+        output.put_json(created)
+    else:
+        output.put(output.clean(created["token"]))
+        output.say(f"{created['id']} of {created['subject']}, {created['role']}: shown this once")
+
+
+def list_tokens(*, as_json: AsJson = False) -> None:
+    """List the tokens that are not revoked."""
+    tokens = at_server_or_here(_listed, _list_here)
+    if as_json:
+        output.put_json({"items": tokens, "next": None})
+    else:
+        output.put_table(
+            TOKEN_COLUMNS, ([token[field] for field in TOKEN_FIELDS] for token in tokens)
+        )
+
+
+def revoke_token(
+    token: Annotated[str, typer.Argument(metavar="ID", help="A token's id, as listed.")],
+) -> None:
+    """Void a token from now on."""
+    at_server_or_here(lambda client: _revoked(client, token), lambda: _revoke_here(token))
+    output.say(f"{token} is void.")
+
+
+def database_status(*, as_json: AsJson = False) -> None:
+    """Say what the data folder holds, and how far its read models are."""
+    from ...projections.follower import standing
+    from ..assembly import archive, views
+
+    settings = settings_here()
+    with archive(settings) as opened, views(settings) as stored:
+        facts: Document = {"data": str(settings.data), "position": head_of(opened)}
+        with stored.reading() as db:
+            facts["views_position"] = standing(db).position
+    facts["bytes"] = {p.name: p.stat().st_size for p in sorted(settings.data.glob("*.db*"))}
+    if as_json:
+        output.put_json(facts)
+        return
+    sizes = {f"bytes of {name}": size for name, size in facts.pop("bytes").items()}
+    output.put_table(DATABASE_COLUMNS, (facts | sizes).items())
+
+
+async def _created(client: Client, body: Document) -> Document:
+    created: Document = (await client.post(TOKENS, body)).document
+    return created
+
+
+def _create_here(body: Document) -> Document:
+    import msgspec
+
+    from ...domain.language.parsing import parse
+    from ..routes.tokens import NewToken, create
+
+    asked = parse(NewToken, body)
+    created = with_store(lambda house: create(house.services, asked))
+    document: Document = msgspec.to_builtins(created)
+    return document
+
+
+async def _listed(client: Client) -> list[Document]:
+    return [token async for token in client.items(TOKENS)]
+
+
+def _list_here() -> list[Document]:
+    import msgspec
+
+    from ..routes.tokens import listed
+
+    async def here(house: House) -> list[Document]:
+        return [msgspec.to_builtins(token) for token in listed(house.services)]
+
+    return with_store(here)
+
+
+async def _revoked(client: Client, token: str) -> None:
+    from ..client import segment
+
+    await client.delete(f"{TOKENS}/{segment(token)}")
+
+
+def _revoke_here(token: str) -> None:
+    async def here(house: House) -> bool:
+        return await house.services.tokens.revoke(token)
+
+    if not with_store(here):
+        raise NotFoundError(kind="token")

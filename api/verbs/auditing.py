@@ -1,0 +1,191 @@
+"""Verbs of the auditor: replay, verify, rebuild; they need the data folder and no server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..settings import Settings
+from ..terminal import output, rows
+from ..wire.shapes import Document
+from .asking import ExitCode
+from .here import at_server_or_here, head_of, settings_here, with_store
+from .options import AsJson, AsOf
+
+if TYPE_CHECKING:
+    from ...projections.follower import Rebuilt
+    from ..client import Client
+    from ..running import House
+    from .replaying import Transition
+
+
+def replay(
+    deployment: Annotated[
+        str, typer.Argument(metavar="[ID]", help="A deployment's id, or a stream's name.")
+    ] = "",
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Fold the whole log.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare every read model with the log.")
+    ] = False,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> ExitCode:
+    """Fold the log again: one deployment step by step, all of it, or to check the read models."""
+    if [bool(deployment), everything, check].count(True) != 1:
+        message = "replay takes an ID, or --all, or --check."
+        raise typer.BadParameter(message)
+    if check and as_of:
+        message = "--check looks at the read models as they are: without --as-of."
+        raise typer.BadParameter(message)
+    settings = settings_here()
+    if check:
+        return _check(settings, as_json=as_json)
+    if everything:
+        return _replay_all(settings, as_of, as_json=as_json)
+    return _replay_one(settings, deployment, as_of, as_json=as_json)
+
+
+def verify(*, as_json: AsJson = False) -> ExitCode:
+    """Check every event: hashes, columns, order, and that no position is missing."""
+    import msgspec
+
+    from ..assembly import archive
+
+    with archive(settings_here()) as opened:
+        position = head_of(opened)
+        findings = [msgspec.to_builtins(finding) for finding in opened.log.verify()]
+    if as_json:
+        output.put_json({"position": position, "findings": findings})
+    else:
+        columns = ("POSITION", "STREAM", "FINDING")
+        output.put_table(columns, [tuple(finding.values()) for finding in findings])
+        output.say(f"{position} events, {len(findings)} findings")
+    return ExitCode.FAILED if findings else ExitCode.DONE
+
+
+def rebuild(
+    *,
+    stream: Annotated[str | None, typer.Option(help="Only what depends on this stream.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fold the log into the read models anew, beside those that are read meanwhile."""
+    done = at_server_or_here(lambda client: _rebuilt(client, stream), lambda: _rebuild_here(stream))
+    if as_json:
+        output.put_json(done)
+    else:
+        output.put_table(("POSITION", "EVENTS", "SECONDS"), [tuple(done.values())])
+
+
+def export(
+    arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,  # noqa: ARG001
+) -> ExitCode:
+    """Export the log in a format for others; this build does not have it yet."""
+    output.say("shipslog: This build has no exports yet; `shipslog events --json` prints the log.")
+    return ExitCode.REFUSED
+
+
+def _replay_one(settings: Settings, name: str, as_of: str | None, *, as_json: bool) -> ExitCode:
+    import msgspec
+
+    from ..assembly import archive
+    from .replaying import Replay, position_meant
+
+    stream = name if ":" in name else f"deployment:{name}"
+    with archive(settings) as opened:
+        steps = list(Replay(opened, position_meant(opened, as_of)).transitions(stream))
+    if as_json:
+        output.put_json({"items": [msgspec.to_builtins(step) for step in steps], "next": None})
+    else:
+        output.put_table(
+            (*rows.TRANSITION_COLUMNS, *rows.STATUS_COLUMNS), map(_transition_row, steps)
+        )
+    return ExitCode.DONE
+
+
+def _replay_all(settings: Settings, as_of: str | None, *, as_json: bool) -> ExitCode:
+    import msgspec
+
+    from ...projections.replay import replay_all
+    from ..assembly import archive
+    from .replaying import position_meant
+
+    with archive(settings) as opened:
+        replayed = replay_all(opened.log.scan(upto=position_meant(opened, as_of)))
+    figures: dict[str, Any] = msgspec.to_builtins(replayed)
+    figures["events_per_second"] = round(replayed.events_per_second)
+    if as_json:
+        output.put_json(figures)
+        return ExitCode.DONE
+    output.put_table(("COUNTED", "NAME", "NUMBER"), _counts(figures))
+    output.say(
+        f"{replayed.position} events in {replayed.seconds:.2f} s,"
+        f" {replayed.events_per_second:,.0f} a second"
+    )
+    return ExitCode.DONE
+
+
+def _check(settings: Settings, *, as_json: bool) -> ExitCode:
+    import msgspec
+
+    from ...projections.replay import check
+    from ..assembly import archive, views
+
+    with archive(settings) as opened, views(settings) as stored:
+        findings = [msgspec.to_builtins(finding) for finding in opened.log.verify()]
+        differences = [msgspec.to_builtins(one) for one in check(opened.log.scan(), stored)]
+    if as_json:
+        output.put_json({"findings": findings, "differences": differences})
+    else:
+        columns = ("WHERE", "WHAT", "KEY", "STORED", "FOLDED", "COLUMNS")
+        output.put_table(columns, _faults(findings, differences))
+        output.say(f"{len(findings)} findings in the log, {len(differences)} differing rows")
+    return ExitCode.FAILED if findings or differences else ExitCode.DONE
+
+
+def _counts(figures: Document) -> Iterator[rows.Row]:
+    for counted in ("streams", "statuses", "topics"):
+        for name, number in sorted(figures[counted].items()):
+            yield counted, name, number
+
+
+def _faults(findings: list[Document], differences: list[Document]) -> Iterator[rows.Row]:
+    for found in findings:
+        yield "log", found["detail"], found["position"], found["stream"], None, None
+    for one in differences:
+        key, columns = "/".join(map(str, one["key"])), ", ".join(one["columns"])
+        yield (
+            f"{one['model']}.{one['table']}",
+            "differs",
+            key,
+            one["stored"],
+            one["folded"],
+            columns,
+        )
+
+
+def _transition_row(step: Transition) -> rows.Row:
+    import msgspec
+
+    event: Any = msgspec.to_builtins(step.event)
+    state: Any = msgspec.to_builtins(step.state)
+    return *rows.transition_row(event), *rows.state_cells(state)
+
+
+async def _rebuilt(client: Client, stream: str | None) -> Document:
+    body = {} if stream is None else {"stream": stream}
+    done: Document = (await client.post("/v1/views/rebuild", body)).document
+    return done
+
+
+def _rebuild_here(stream: str | None) -> Document:
+    import msgspec
+
+    async def rebuilt(house: House) -> Rebuilt:
+        follower = house.services.follower
+        return await (follower.rebuild_stream(stream) if stream else follower.rebuild())
+
+    done: Document = msgspec.to_builtins(with_store(rebuilt))
+    return done

@@ -9,12 +9,11 @@ from aiohttp import hdrs, web
 from ..domain.access import Actor
 from ..domain.errors import UnauthenticatedError
 from ..domain.ports import Clock
-from .services import Tokens
+from .services import Services
 from .wire.refusals import MalformedHeaderError, RateLimitedError
 
 TOKEN_PREFIX = "slp_"  # noqa: S105 - what every token begins with
 MAX_TOKEN = 200
-MAX_FAILURES = 100
 WINDOW_SECONDS = 60
 MAX_SOURCES = 4096
 
@@ -22,9 +21,9 @@ MAX_SOURCES = 4096
 class Gatekeeper:
     """Knows who asks."""
 
-    def __init__(self, tokens: Tokens, clock: Clock) -> None:
-        self._tokens = tokens
-        self._failures = Failures(clock)
+    def __init__(self, services: Services) -> None:
+        self._tokens = services.tokens
+        self._failures = Failures(services.clock, services.limits.bad_tokens)
 
     def actor(self, request: web.Request) -> Actor:
         """Return who a request's token was made out for.
@@ -56,8 +55,9 @@ class Gatekeeper:
 class Failures:
     """Counts bad tokens by source and minute, for a bounded number of sources."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int) -> None:
         self._clock = clock
+        self._most = most
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def count(self, source: str) -> None:
@@ -69,5 +69,5 @@ class Failures:
         self._counts[source] = window, count
         if len(self._counts) > MAX_SOURCES:
             self._counts.popitem(last=False)
-        if count > MAX_FAILURES:
+        if count > self._most:
             raise RateLimitedError(retry_after=WINDOW_SECONDS - now % WINDOW_SECONDS)

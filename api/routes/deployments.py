@@ -117,7 +117,7 @@ async def get_stage_output(call: Call) -> web.StreamResponse:
     content = await call.services.blobs.get(digest) if digest else None
     if content is None:
         raise NotFoundError(kind="output")
-    headers = {hdrs.CONTENT_TYPE: f"{TEXT}; charset=utf-8"}
+    headers = {"Content-Type": f"{TEXT}; charset=utf-8"}
     return answers.of_bytes(call.request, content, tag=f'"{digest}"', headers=headers)
 
 

@@ -58,10 +58,10 @@ def test_no_personal_text_hides_within_another_value(topic: str) -> None:
 
 def inside(kind: object) -> set[object]:
     """Return a type and every type within it."""
+    found: set[object] = {kind}
     parts: tuple[object, ...] = get_args(kind)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         parts = tuple(field.type for field in msgspec.structs.fields(kind))
-    found = {kind}
     for part in parts:
         found |= inside(part)
     return found

@@ -75,10 +75,8 @@ def _schemas(routes: list[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, 
     structs = [one for one in types if not _is_model(one)]
     bodies = dict.fromkeys(route.body for route in routes if route.body is not None)
     found, components = msgspec.json.schema_components(structs, ref_template=_REF)
-    reading: JsonSchemaMode = "validation"
-    writing: JsonSchemaMode = "serialization"
-    asked = [(one, reading) for one in bodies]
-    asked += [(one, writing) for one in types if _is_model(one)]
+    asked = _asked(bodies, "validation")
+    asked += _asked([one for one in types if _is_model(one)], "serialization")
     # The language and the plan have types of one name: those that users write end in Body.
     template = _REF.format(name="{model}Body")
     modelled, definitions = models_json_schema(asked, ref_template=template)
@@ -86,6 +84,12 @@ def _schemas(routes: list[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, 
     references |= {kind: modelled[kind, mode] for kind, mode in asked}
     written = {f"{name}Body": schema for name, schema in definitions.get("$defs", {}).items()}
     return references, components | written
+
+
+def _asked(
+    models: Iterable[type[BaseModel]], mode: JsonSchemaMode
+) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+    return [(model, mode) for model in models]
 
 
 def _is_model(kind: Any) -> TypeGuard[type[BaseModel]]:  # noqa: ANN401 - any type that has a schema

@@ -35,6 +35,9 @@ from .signals.following import FollowerLog
 if TYPE_CHECKING:
     from ..adapters.documents.written import WrittenDocument
 
+Archive = SqliteArchive
+"""A ledger that is only read."""
+
 VIEWS = "views.db"
 MODELS = (Deployments, Targets, History, Audit, Definitions)
 
@@ -79,7 +82,7 @@ async def first_token(house: House) -> str | None:
 
 
 @contextmanager
-def archive(settings: Settings) -> Generator[SqliteArchive]:
+def archive(settings: Settings) -> Generator[Archive]:
     """Open the ledger to be read only, also beside a server. Errors: BrokenError."""
     opened = SqliteStore.read_only(settings.data)
     try:

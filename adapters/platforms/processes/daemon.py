@@ -30,29 +30,35 @@ LOOK_AFTER = 2.0
 """Seconds between two looks whether the data folder is still there."""
 OPEN_FILES = 65_536
 
+ANOTHER_LIVES = 5
+"""The exit code where another agent has the folder: a conflict."""
+
+Tell = Callable[[int], None]
+
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _log = logging.getLogger("shipslog.agent")
 
 
 def main(data: Path, *, detach: bool = False) -> int:
-    """Be the agent of a data folder until it is told to stop; return 0, or 1 where there is one.
+    """Be the agent of a data folder until it is told to stop; return 0, or 5 where there is one.
 
     With `detach` the caller's process ends as soon as the agent answers, with the same codes.
     """
     folder = data.resolve() / "agent"
     durable.make_folder(folder)
-    ready = _detach(folder / "agent.log") if detach else lambda: None
+    tell = _detach(folder / "agent.log") if detach else _tell_nobody
     with _locked(folder) as lock:
         if lock is None:
-            return 1
+            tell(ANOTHER_LIVES)
+            return ANOTHER_LIVES
         logging.basicConfig(handlers=[_BoundedLog()], level=logging.INFO, format=_LOG_FORMAT)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES), most))
-        asyncio.run(_live(folder, data, lock, ready))
+        asyncio.run(_live(folder, data, lock, tell))
     return 0
 
 
-async def _live(folder: Path, data: Path, lock: BinaryIO, ready: Callable[[], None]) -> None:
+async def _live(folder: Path, data: Path, lock: BinaryIO, tell: Tell) -> None:
     agent = Agent(folder, data)
     stopping, stopped = asyncio.Event(), asyncio.Event()
 
@@ -69,7 +75,7 @@ async def _live(folder: Path, data: Path, lock: BinaryIO, ready: Callable[[], No
     path = control.socket_path(data)
     await server.listen(path)
     durable.replace(folder / SOCKET, str(path).encode())
-    ready()
+    tell(0)
     _log.info("ready, process %d", os.getpid())
     while not stopping.is_set() and _is_ours(lock, folder / "lock"):
         with contextlib.suppress(TimeoutError):
@@ -82,12 +88,12 @@ async def _live(folder: Path, data: Path, lock: BinaryIO, ready: Callable[[], No
     path.unlink(missing_ok=True)
 
 
-def _detach(log: Path) -> Callable[[], None]:
-    """Go on in a child that belongs to nobody; return how it tells that it is ready."""
+def _detach(log: Path) -> Tell:
+    """Go on in a child that belongs to nobody; return how it tells with which code we end."""
     waiting, telling = os.pipe()
     if os.fork():
         os.close(telling)
-        os._exit(0 if os.read(waiting, 1) else 1)
+        os._exit(int.from_bytes(os.read(waiting, 1) or b"\2"))
     os.close(waiting)
     os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -95,11 +101,15 @@ def _detach(log: Path) -> Callable[[], None]:
     for source, to in ((nothing, 0), (file, 1), (file, 2)):
         os.dup2(source, to)
 
-    def tell() -> None:
-        os.write(telling, b"1")
+    def tell(code: int) -> None:
+        os.write(telling, bytes((code,)))
         os.close(telling)
 
     return tell
+
+
+def _tell_nobody(code: int) -> None:
+    """Nobody waits."""
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import msgspec
@@ -30,7 +30,7 @@ class Instances:
         self._router = router
         self._workspaces = workspaces
         self._fleets: dict[tuple[str, str], _Fleet] = {}
-        self._last_port = random.choice(PORTS)  # noqa: S311  agents on one machine begin apart
+        self._turn = random.randrange(len(PORTS))  # noqa: S311  agents on one machine begin apart
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> list[Instance]:
         """Bring a revision up to its capacity; what runs is kept, what has ended stays ended."""
@@ -38,8 +38,9 @@ class Instances:
         revision = revisions.setdefault(spec.revision, Revision())
         fleet = self._fleets.setdefault((effect.target, spec.revision), _Fleet(revision))
         async with fleet.lock:
-            missing = range(spec.capacity - len(fleet.processes))
-            fleet.add(await asyncio.gather(*(self._spawn(effect, spec.launch) for _ in missing)))
+            ports = self._free_ports(spec.capacity - len(fleet.processes))
+            spawned = (self._spawn(effect, spec.launch, port) for port in ports)
+            fleet.add(await asyncio.gather(*spawned))
         return fleet.instances()
 
     def of(self, target: str, revision: str) -> list[Instance]:
@@ -63,8 +64,7 @@ class Instances:
         """End all instances."""
         await asyncio.gather(*(fleet.end() for fleet in self._fleets.values()))
 
-    async def _spawn(self, effect: Effect, launch: Launch) -> _Process:
-        port = self._free_port()
+    async def _spawn(self, effect: Effect, launch: Launch, port: int) -> _Process:
         launch = msgspec.structs.replace(launch, values={**launch.values, "port": str(port)})
         workspace = self._workspaces.path(effect.target, launch.workspace)
         output = workspace / "logs" / f"{port}.log"
@@ -83,16 +83,22 @@ class Instances:
         async with fleet.lock:
             await fleet.end()
 
-    def _free_port(self) -> int:
-        """Return the next free port; it is not given again before thousands of others."""
-        taken = {p.port for fleet in self._fleets.values() for p in fleet.processes}
-        for step in range(1, len(PORTS)):
-            port = PORTS[(self._last_port - PORTS.start + step) % len(PORTS)]
+    def _free_ports(self, count: int) -> list[int]:
+        """Return the next free ports; none is given again before thousands of others were."""
+        taken = {process.port for fleet in self._fleets.values() for process in fleet.processes}
+        found: list[int] = []
+        for port in self._ports_in_turn():
+            if len(found) >= count:
+                return found
             if port not in taken and _is_free(port):
-                self._last_port = port
-                return port
+                found.append(port)
         message = "no port is free"
         raise OSError(message)
+
+    def _ports_in_turn(self) -> Iterator[int]:
+        for _ in PORTS:
+            self._turn = (self._turn + 1) % len(PORTS)
+            yield PORTS[self._turn]
 
 
 class _Fleet:

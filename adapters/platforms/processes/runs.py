@@ -49,7 +49,7 @@ class Runs:
         if key not in self._runs:
             run = self._runs[key] = _Run(effect)
             run.end = asyncio.ensure_future(self._carry_out(run, launch))
-            run.end.add_done_callback(lambda _: self._runs.pop(key))
+            run.end.add_done_callback(lambda _: self._runs.pop(key).end.exception())
         return self._runs[key]
 
     async def _carry_out(self, run: _Run, launch: Launch | None) -> Ended:
@@ -72,7 +72,7 @@ class Runs:
         try:
             told = command(effect, launch, workspace, self._journal.output(effect), seconds)
             run.child = await start(told)
-        except CannotStartError as error:
+        except (CannotStartError, OSError) as error:
             return _not_started(error=str(error))
         if run.is_stopped:
             run.child.let_go()

@@ -99,7 +99,7 @@ class PlatformContract:
 
     async def test_a_stopped_command_ends(self, ground: Ground) -> None:
         await ground.prepare()
-        running = asyncio.create_task(ground.sh("touch begun; sleep 300", stage="build"))
+        running = asyncio.create_task(ground.sh("touch begun; exec sleep 300", stage="build"))
         await ground.sh("until test -e begun; do sleep 0.01; done")
         for _ in range(2):
             await ground.platform.stop(ground.effect("build"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shipslog.adapters.platforms.processes import control
-from shipslog.adapters.platforms.processes.daemon import main
+from shipslog.adapters.platforms.processes.daemon import ANOTHER_LIVES, main
 from shipslog.adapters.platforms.processes.platform import ProcessesPlatform, stop_agent
 from shipslog.domain.errors import PlatformUnavailableError
 from shipslog.domain.event import Fence
@@ -44,7 +44,7 @@ async def test_an_agent_is_started_once_and_found_again(data: Path) -> None:
     await ProcessesPlatform(data).routed("staging/web")
     assert agent_of(data) == first
     assert os.getsid(first) != os.getsid(0)
-    assert main(data) == 1
+    assert main(data) == ANOTHER_LIVES
 
 
 async def test_an_agent_is_ready_at_once(data: Path) -> None:
@@ -210,6 +210,15 @@ async def test_an_agent_that_cannot_be_started_is_said_to_be_unavailable(tmp_pat
         await ProcessesPlatform(tmp_path / "file").routed("staging/web")
 
 
+async def test_an_agent_that_fails_at_its_start_says_where_to_look(data: Path) -> None:
+    (data / "agent").mkdir(parents=True)
+    (data / "agent" / "fences.json").write_text("broken")
+    began = time.monotonic()
+    with pytest.raises(PlatformUnavailableError, match=r"agent\.log"):
+        await ProcessesPlatform(data).routed("staging/web")
+    assert time.monotonic() - began < 5
+
+
 async def test_an_address_in_use_is_said(ground: Ground) -> None:
     await ground.start("v1")
     with socket.socket() as taken:
@@ -256,13 +265,12 @@ async def test_copying_does_not_keep_others_waiting(ground: Ground, tmp_path: Pa
     for number in range(1_000):
         (source / f"{number}").write_bytes(b"x" * 2_000)
     copying = asyncio.create_task(ground.prepare(source))
-    slowest = 0.0
+    answered = 0
     while not copying.done():
-        began = time.monotonic()
         await ground.platform.routed(ground.target)
-        slowest = max(slowest, time.monotonic() - began)
+        answered += 1
     await copying
-    assert slowest < 0.5
+    assert answered > 3
 
 
 async def test_what_is_forgotten_leaves_nothing_on_the_disk(ground: Ground, data: Path) -> None:

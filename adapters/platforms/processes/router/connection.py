@@ -23,6 +23,8 @@ class Connection(asyncio.Protocol):
     patience: float | None = None
     """Seconds in which the other side must send, or take, something when it is its turn."""
     transport: asyncio.Transport
+    peer: bytes
+    """The other side's address."""
 
     def __init__(self, opened: Callable[[Connection], None] | None = None) -> None:
         self._opened = opened
@@ -106,6 +108,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self.transport = cast(asyncio.Transport, transport)
+        self.peer = str((transport.get_extra_info("peername") or ("unknown",))[0]).encode()
         if self._opened:
             self._opened(self)
 

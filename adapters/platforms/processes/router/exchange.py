@@ -126,10 +126,9 @@ class Exchange:
     def _request_head(self) -> bytes:
         request = self._request
         start = b"%s %s HTTP/1.1" % (request.method, request.target)
-        peer: str = self._client.transport.get_extra_info("peername")[0]
         passed = [f for f in request.fields.end_to_end() if f[0] != b"x-forwarded-for"]
         names = {field[0] for field in passed}
-        hops = b", ".join((*request.fields.all(b"x-forwarded-for"), peer.encode()))
+        hops = b", ".join((*request.fields.all(b"x-forwarded-for"), self._client.peer))
         more = [b"X-Forwarded-For: %s\r\n" % hops]
         if b"x-forwarded-proto" not in names:
             more.append(b"X-Forwarded-Proto: http\r\n")

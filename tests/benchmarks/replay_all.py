@@ -25,7 +25,7 @@ SCAN = "SELECT position, state FROM stored_events WHERE position > ? ORDER BY po
 
 
 def main(events: int) -> None:
-    """Print events per second of one core's time, medians of interleaved rounds, and their ratio."""
+    """Print events per second of a core's time, medians of interleaved rounds, and the ratio."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
         generate(path, events)

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 PIPE_CLOSED = 141
 """What a shell shows of a program that SIGPIPE ended."""
+WHOLE = frozenset({"ID", "DEPLOYMENT", "HOLDER", "POSITION"})
+"""Columns that are copied from a table: they are never broken."""
+INSTANTS = frozenset({"REQUESTED", "COMPLETED", "RECORDED", "SINCE", "CREATED", "EXPIRES"})
+"""Columns that a person reads to the second."""
 
 _COLOURING = re.compile(r"\x1b\[[0-9;:]*m")
 _NOT_ASCII = re.compile(r"[^\n -~]")
@@ -82,10 +87,20 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         return
     from rich.table import Table
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        whole = column in WHOLE
+        table.add_column(column, overflow="fold", no_wrap=whole, min_width=len(column))
     for row in rows:
-        table.add_row(*map(_cell, row))
+        table.add_row(*map(_shown, columns, row))
     console().print(table)
+
+
+def short(instant: str | None) -> str:
+    """Return an instant to the second, in UTC, as people read it."""
+    if instant is None:
+        return ""
+    return datetime.fromisoformat(instant).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def put_row(row: Sequence[object]) -> None:
@@ -102,6 +117,10 @@ def console() -> Console:
 
 def _cell(value: object) -> str:
     return "" if value is None else clean(value)
+
+
+def _shown(column: str, value: object) -> str:
+    return short(value) if column in INSTANTS and isinstance(value, str) else _cell(value)
 
 
 def _escape(character: str) -> str:

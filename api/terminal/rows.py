@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import cast
 
 from ..wire.shapes import Document, EventDocument, Status, Waiting
+from .output import short
 
 Row = Sequence[object]
 
@@ -58,13 +58,6 @@ def waiting(wait: Waiting) -> str:
     if wait["until"]:
         sentence += f", until {short(wait['until'])}"
     return sentence
-
-
-def short(instant: str | None) -> str:
-    """Return an instant to the second, in UTC, as people read it."""
-    if instant is None:
-        return ""
-    return datetime.fromisoformat(instant).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def deployment_row(status: Document) -> Row:

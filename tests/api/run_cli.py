@@ -26,8 +26,11 @@ class Cli:
         self.environ = environ
         self._processes: list[asyncio.subprocess.Process] = []
 
-    async def start(
-        self, *arguments: str, stdout: int = asyncio.subprocess.PIPE, **environ: str
+    async def start(self, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+        return await self._start(arguments, environ, asyncio.subprocess.PIPE)
+
+    async def _start(
+        self, arguments: tuple[str, ...], environ: dict[str, str], stdout: int
     ) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             SHIPSLOG,
@@ -43,12 +46,17 @@ class Cli:
     async def run(self, *arguments: str, **environ: str) -> Ran:
         return await ended(await self.start(*arguments, **environ))
 
+    async def run_bytes(self, *arguments: str) -> bytes:
+        process = await self.start(*arguments)
+        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        return out
+
     async def start_at_terminal(self, *arguments: str, **environ: str) -> asyncio.Task[Ran]:
         """Start with stdout on a terminal of 100 columns; what it shows is in `out`."""
         ours, theirs = pty.openpty()
         tty.setraw(theirs)
         terminal = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-        process = await self.start(*arguments, stdout=theirs, **(terminal | environ))
+        process = await self._start(arguments, terminal | environ, theirs)
         os.close(theirs)
         return asyncio.create_task(_shown(process, ours))
 

@@ -6,7 +6,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, ignore_patterns
 from typing import Any
 
 import pytest
@@ -206,7 +206,7 @@ def test_the_whole_log_is_replayed_and_holds_together(house: Installation, done:
 
 
 def test_a_changed_byte_is_found(house: Installation, done: str, tmp_path: Path) -> None:
-    copied = copytree(house.data, tmp_path / "copy", ignore=lambda *_: ["agent", "lock"])
+    copied = copytree(house.data, tmp_path / "copy", ignore=ignore_patterns("agent", "lock"))
     with sqlite3.connect(copied / "ledger.db") as db:
         triggers = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
         for (trigger,) in triggers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..adapters.clock import SystemClock
 from ..adapters.documents import files
 from ..adapters.documents.sources import allowed_source
-from ..adapters.platforms.processes import agent
+from ..adapters.platforms.processes import daemon
 from ..adapters.platforms.processes import platform as processes
 from ..adapters.probes.http import HttpProbe
 from ..adapters.secrets.local import LocalSecretStore
@@ -52,9 +52,9 @@ def run_up(settings: Settings, announce: Callable[[str, str | None], None]) -> N
     asyncio.run(_up(settings, announce))
 
 
-def run_agent(settings: Settings) -> None:
-    """Be the agent of a data folder."""
-    agent.main(settings.data)
+def run_agent(settings: Settings) -> int:
+    """Be the agent of a data folder until told to end; return 0, or 5 where it has one."""
+    return daemon.main(settings.data)
 
 
 def stop_agent(settings: Settings) -> None:
@@ -102,7 +102,7 @@ def views(settings: Settings) -> Generator[Views]:
 
 
 @asynccontextmanager
-async def embedded(settings: Settings) -> AsyncIterator[House]:
+async def embedded(settings: Settings) -> AsyncGenerator[House]:
     """Open everything on the embedded store. Errors: StoreLockedError, BrokenError."""
     async with AsyncExitStack() as closing:
         clock = SystemClock()

@@ -88,6 +88,9 @@ def command(
     if not home.is_dir():
         message = f"the workspace {launch.workspace} was not prepared"
         raise CannotStartError(message)
+    if not launch.argv:
+        message = "there is no command"
+        raise CannotStartError(message)
     values = {**launch.values, "workspace": str(home)}
     path = launch.path or DEFAULT_PATH
     name, *arguments = (fill(argument, values) for argument in launch.argv)

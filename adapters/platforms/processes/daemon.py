@@ -74,10 +74,13 @@ async def _live(folder: Path, data: Path, lock: BinaryIO, tell: Tell) -> None:
     server = control.Server(perform)
     path = control.socket_path(data)
     await server.listen(path)
+    bound = path.stat()
     durable.replace(folder / SOCKET, str(path).encode())
     tell(0)
     _log.info("ready, process %d", os.getpid())
-    while not stopping.is_set() and _is_ours(lock, folder / "lock"):
+    locked = os.fstat(lock.fileno())
+    # A folder that is gone needs no agent, and one that was made anew has another.
+    while not stopping.is_set() and _is_same(locked, folder / "lock"):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), LOOK_AFTER)
     _log.info("stopping")
@@ -85,7 +88,8 @@ async def _live(folder: Path, data: Path, lock: BinaryIO, tell: Tell) -> None:
     await agent.close()
     stopped.set()
     await server.finish(LAST_ANSWERS)
-    path.unlink(missing_ok=True)
+    if _is_same(bound, path):
+        path.unlink()
 
 
 def _detach(log: Path) -> Tell:
@@ -143,10 +147,9 @@ def _answers(file: Path) -> bool:
     return False
 
 
-def _is_ours(lock: BinaryIO, path: Path) -> bool:
-    """Whether the lock is still the one in the folder; a folder that is gone needs no agent."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+def _is_same(was: os.stat_result, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.path.samestat(was, path.stat())
     return False
 
 

@@ -34,6 +34,9 @@ class Instances:
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> list[Instance]:
         """Bring a revision up to its capacity; what runs is kept, what has ended stays ended."""
+        known = self._fleets.get((effect.target, spec.revision))
+        if known and known.retiring:
+            await asyncio.wait([known.retiring])
         revisions = self._router.site(effect.target).revisions
         revision = revisions.setdefault(spec.revision, Revision())
         fleet = self._fleets.setdefault((effect.target, spec.revision), _Fleet(revision))

@@ -178,6 +178,7 @@ class PlatformContract:
             ("/etc/passwd",),
             ("{workspace}",),
             ("echo", "nul\0"),
+            (),
         ],
     )
     async def test_a_command_that_cannot_be_started_says_why(

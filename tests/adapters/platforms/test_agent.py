@@ -80,7 +80,7 @@ async def test_another_protocol_is_refused_in_words(
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"garbage\n", b'{"protocol":1,"verb":"close"}\n', b"[" * 9999]
+    "line", [b"", b"garbage\n", b'{"protocol":1,"verb":"close"}\n', b"[" * 9999 + b"\n"]
 )
 async def test_garbage_does_not_disturb_it(ground: Ground, data: Path, line: bytes) -> None:
     await ground.prepare()

@@ -116,6 +116,7 @@ async def test_an_answer_without_length_is_chunked_for_new_and_closed_for_old_cl
     await front.serve(answering(b"HTTP/1.0 200 OK\r\n\r\nhello"))
     assert (await talk(front, CLOSE)).endswith(b"\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
     old = await talk(front, b"GET / HTTP/1.0\r\n\r\n")
+    assert b"\r\nHost: 127.0.0.1:%d\r\n" % front.port in front.heads[-1]
     assert old == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
 
 
@@ -293,6 +294,24 @@ async def test_an_answer_that_breaks_off_does_so_for_the_client_too(
     assert came.startswith(b"HTTP/1.1 200 OK")
     assert not came.endswith(b"0\r\n\r\n")
     assert (front.traffic().requests, front.traffic().failures) == (1, 1)
+
+
+async def test_a_client_that_breaks_off_is_no_failure_of_the_service(front: Front) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answering(answer)(reader, writer)
+        await eventually(reader.at_eof)
+
+    await front.serve(begin)
+    chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+    async with await Client.of(front) as client:
+        client.send(chunked)
+        await client.head()
+        client.send(b"nonsense\r\n")
+        assert await client.reader.read() == b"hello"
+    await eventually(lambda: front.traffic().in_flight == 0)
+    assert (front.traffic().requests, front.traffic().failures) == (1, 0)
 
 
 async def test_an_early_answer_reaches_a_client_that_still_sends(front: Front) -> None:

@@ -23,8 +23,6 @@ class Connection(asyncio.Protocol):
     patience: float | None = None
     """Seconds in which the other side must send, or take, something when it is its turn."""
     transport: asyncio.Transport
-    peer: bytes
-    """The other side's address."""
 
     def __init__(self, opened: Callable[[Connection], None] | None = None) -> None:
         self._opened = opened
@@ -36,6 +34,18 @@ class Connection(asyncio.Protocol):
         self._paused = False
         self._arrival: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
+
+    @property
+    def peer(self) -> bytes:
+        """The other side's address, without its port."""
+        address: tuple[str, int] | None = self.transport.get_extra_info("peername")
+        return address[0].encode() if address else b"unknown"
+
+    @property
+    def here(self) -> bytes:
+        """Our own address and port, as in a Host field."""
+        host, port, *_ = self.transport.get_extra_info("sockname")
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
 
     @property
     def has_more(self) -> bool:
@@ -108,7 +118,6 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self.transport = cast(asyncio.Transport, transport)
-        self.peer = str((transport.get_extra_info("peername") or ("unknown",))[0]).encode()
         if self._opened:
             self._opened(self)
 

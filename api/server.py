@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from ..domain.errors import LedgerError
 from . import problems
 from .routes import ROUTES
+from .routes.standing import READY, Ready
 from .routes.stream import STREAMS, Streams
 from .routes.tokens import KEPT, Kept
 from .services import Services
@@ -36,6 +37,7 @@ def make_app(services: Services, routes: Iterable[Route] = ROUTES) -> web.Applic
     app = web.Application(middlewares=[_passage(services.metrics)])
     app[STREAMS] = streams = Streams(services.limits)
     app[KEPT] = Kept()
+    app[READY] = Ready(services)
     app[DECLARED] = list(routes)
     app.on_shutdown.append(streams.end)
     endpoints = Endpoints(services)
@@ -142,7 +144,8 @@ def _log_request(
     request: web.Request, answer: web.StreamResponse, seconds: float, instance: str | None
 ) -> None:
     # The query is left out: a person may have put a token there.
-    fields = {
+    fields: dict[str, object] = {
+        "part": "http",
         "method": request.method,
         "path": request.path,
         "status": answer.status,
@@ -151,4 +154,4 @@ def _log_request(
     }
     if instance:
         fields["instance"] = instance
-    _log.info("request", **fields)
+    logs.note("request", fields)

@@ -14,12 +14,12 @@ from ...domain.ledger import Receipt
 from ...projections import deployments, targets
 from ..services import Services
 from ..wire import answers, parameters
-from ..wire.accept import TEXT
+from ..wire.accept import JSON, TEXT
 from ..wire.documents import EventDocument, Page, PreviewDocument, StatusDocument
 from ..wire.endpoint import Call, Gives, Table, page_of, told
 from ..wire.shown import Shown
-from .past import position_of, settle, status_at
 from .reading import shown_events
+from .standing import READY, position_of, settle, status_at
 
 routes = Table()
 ACCEPTED = Gives(HTTPStatus.ACCEPTED, StatusDocument, is_change=True)
@@ -89,7 +89,8 @@ async def get_deployment(call: Call) -> web.StreamResponse:
     if (as_of := call.query.get(parameters.AS_OF.name)) is not None:
         position = await position_of(call.services, as_of)
         return answers.document(call.request, await status_at(call.services, name, position))
-    return answers.document(call.request, current(call.services, name))
+    body, tag = call.request.app[READY].get(name)
+    return answers.of_bytes(call.request, body, tag=tag, headers={"Content-Type": JSON})
 
 
 @routes.get(
@@ -128,16 +129,6 @@ async def accepted(call: Call, receipt: Receipt) -> web.Response:
     document = await status_at(services, deployment, receipt.position)
     headers = told(receipt) | {hdrs.LOCATION: f"/v1/deployments/{deployment}"}
     return answers.document(call.request, document, status=HTTPStatus.ACCEPTED, headers=headers)
-
-
-def current(services: Services, deployment: str) -> deployments.StatusDocument:
-    """Return the status document as the read model has it; NotFoundError if it has none."""
-    with services.follower.views.reading() as db:
-        document = deployments.get(db, deployment)
-        if document is None:
-            raise NotFoundError(kind="deployment")
-        place = targets.get(db, document.environment, document.service)
-    return Shown(services.directory, services.keyring).status(document, place)
 
 
 def _subject(services: Services, actor: str) -> str:

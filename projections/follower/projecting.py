@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -72,7 +73,7 @@ class Projector:
         """Everything up to here is visible in the views."""
         self.head = 0
         """Where the log stood when it was last looked at."""
-        self.listeners: list[Callable[[Set[str] | None], None]] = []
+        self.listeners: list[Callable[[AbstractSet[str] | None], None]] = []
         """Learn whose streams' rows are new, None: all, before anybody who waits is told."""
         self._log = log
         self._observer = observer or Observer()
@@ -158,7 +159,7 @@ class Projector:
             self._observer.applied(position, self.head, time.monotonic() - began)
         return len(events)
 
-    def _tell(self, streams: Set[str] | None) -> None:
+    def _tell(self, streams: AbstractSet[str] | None) -> None:
         for listener in self.listeners:
             listener(streams)
 

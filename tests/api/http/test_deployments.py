@@ -7,9 +7,18 @@ import pytest
 
 from shipslog.domain.access import Role
 from shipslog.domain.deployment import Deployment, stream_of
+from shipslog.domain.health import HealthPolicy
+from shipslog.domain.target import Revision, Serving, Target
 
 from .served import ENVIRONMENT, REQUEST, Served
 
+DEPLOY = {
+    "name": "deploy",
+    "deploy": {
+        "command": ["serve", "{port}"],
+        "health": {"checks": [{"http": "/healthz", "expect": 200}]},
+    },
+}
 UNKNOWN = "0199a000-0000-7000-8000-000000000000"
 
 
@@ -312,6 +321,62 @@ async def test_targets_say_who_holds_them_now_and_then(defined: Served) -> None:
     assert (await defined.get("/v1/targets?as_of=2")).json["items"] == []
     now = await defined.get(f"/v1/targets/staging/web?as_of={target['position']}")
     assert now.json == target
+
+
+async def release(served: Served, deployment: str, revision: str) -> None:
+    """Let a deployment bring its revision live, succeed and let go, as a worker would."""
+    brought = Revision(
+        id=revision,
+        version="1.0.0",
+        deployment=deployment,
+        workspace=deployment,
+        argv=("serve",),
+        capacity=1,
+        values={},
+        policy=HealthPolicy(checks=()),
+    )
+    serving = Serving(listen="127.0.0.1:1", weights={revision: 10_000}, live=revision)
+    await served.record(
+        "target:staging/web",
+        Target.RevisionStarted(deployment=deployment, revision=brought, instances=()),
+        Target.Routed(deployment=deployment, serving=serving),
+    )
+    await finish(served, deployment, Deployment.Succeeded)
+    await served.record(
+        "target:staging/web",
+        Target.Released(deployment=deployment, ending="succeeded", healthy=revision),
+    )
+
+
+async def test_a_rollback_of_a_finished_one_is_a_new_one_linked_both_ways(served: Served) -> None:
+    await served.put("/v1/environments/staging", {"platform": {"listen": "127.0.0.1:8100"}})
+    await served.put("/v1/pipelines/web", {"stages": [DEPLOY]})
+    made = [(await served.deploy(version=version))["id"] for version in ("1.0.0", "1.0.1")]
+    await release(served, made[0], "r1")
+    await release(served, made[1], "r2")
+    path = f"/v1/deployments/{made[1]}"
+    answer = await served.post(f"{path}/rollback", {"reason": "worse"})
+    assert (answer.status, answer.json["rollback_of"]) == (202, made[1])
+    assert answer.json["version"] == "1.0.0"
+    assert (await served.get(path)).json["rolled_back_by"] == answer.json["id"]
+
+
+async def test_a_status_shows_what_its_target_serves_as_soon_as_it_does(defined: Served) -> None:
+    made = (await defined.deploy())["id"]
+    path = f"/v1/deployments/{made}"
+    before = await defined.get(path)
+    assert (await defined.get(path)).body == before.body
+    await release(defined, made, "r1")
+    after = await defined.get(path)
+    assert after.json["live"] == {"revision": "r1", "version": "1.0.0"}
+    assert after.json["status"] == "succeeded"
+    assert after.headers["ETag"] != before.headers["ETag"]
+    target = (await defined.get("/v1/targets/staging/web")).json
+    assert (target["version"], target["deployment"], target["holder"]) == ("1.0.0", made, None)
+    then = await defined.get(f"{path}?as_of={before.json['position']}")
+    assert then.body == before.body
+    await defined.post("/v1/views/rebuild", {})
+    assert (await defined.get(path)).body == after.body
 
 
 async def test_a_read_waits_until_it_can_see_or_says_that_it_cannot(defined: Served) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from ...domain.append import Append
 from ...domain.event import Recorded, encode_header, encode_payload
 
@@ -18,7 +20,7 @@ class Row(NamedTuple):
     state: bytes
 
 
-class Settled(NamedTuple):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What a command came to: the SHA-256 of its body and the positions of its append.
 
     An append without events has `first` = `last` + 1.

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import ClassVar
+from uuid import UUID
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate
@@ -79,15 +80,15 @@ def library(clients: int, commands: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         database = str(Path(folder) / "library.db")
         module = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": database}
-        application = Application(env=module)
+        application = Application[UUID](env=module)
 
         def client(_: int) -> None:
-            for n in range(commands):
-                if n % EVENTS_OF_A_STREAM == 0:
-                    aggregate = Deployment()
-                else:
-                    aggregate.trigger_event(Deployment.Tried, stage="deploy.switch", attempt=n)
+            for _ in range(commands // EVENTS_OF_A_STREAM):
+                aggregate = Deployment()
                 application.save(aggregate)
+                for n in range(1, EVENTS_OF_A_STREAM):
+                    aggregate.trigger_event(Deployment.Tried, stage="deploy.switch", attempt=n)
+                    application.save(aggregate)
 
         with ThreadPoolExecutor(clients) as pool:
             started = time.perf_counter()
@@ -107,11 +108,10 @@ async def _ours(clients: int, commands: int) -> float:
         store = SqliteStore.open(Path(folder))
 
         async def client() -> None:
-            for n in range(commands):
-                version = n % EVENTS_OF_A_STREAM + 1
-                if version == 1:
-                    stream = f"deployment:0190f6b4-5a2e-7c1d-9e0f-{next(_numbers):012}"
-                await store.log.append(_append(stream, version))
+            for _ in range(commands // EVENTS_OF_A_STREAM):
+                stream = f"deployment:0190f6b4-5a2e-7c1d-9e0f-{next(_numbers):012}"
+                for version in range(1, EVENTS_OF_A_STREAM + 1):
+                    await store.log.append(_append(stream, version))
 
         started = time.perf_counter()
         await asyncio.gather(*(client() for _ in range(clients)))

@@ -82,7 +82,7 @@ class Batch:
         self._check_owner(append.lease)
         versions = self._checked_versions(append)
         events = self._recorded(prepared)
-        rows = [row_of(recorded) for recorded in events]
+        rows = list(map(row_of, events))
         # Nothing is refused from here on.
         self._versions.update(versions)
         self._rows += rows

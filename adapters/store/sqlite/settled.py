@@ -70,7 +70,9 @@ class Settlements:
     def write(self, connection: sqlite3.Connection, new: Mapping[str, Settled]) -> None:
         """Insert commands, and index them with those before once enough have gathered."""
         first = self._indexed + len(self.recent) + 1
-        rows = [(n, command, *settled) for n, (command, settled) in enumerate(new.items(), first)]
+        rows = [
+            (n, id_, s.sha256, s.first, s.last) for n, (id_, s) in enumerate(new.items(), first)
+        ]
         insert(connection, "commands", rows)
         self._is_indexing = len(self.recent) + len(new) >= INDEXED_AT_ONCE
         if self._is_indexing:

@@ -184,7 +184,6 @@ async def serve(folder: Path, limits: Limits | None = None) -> AsyncGenerator[Se
     for role in Role:
         served.subjects[role] = await store.directory.ensure("user", role.value)
         served.tokens[role] = (await store.tokens.create(served.subjects[role], role))[0]
-        await store.keyring.seal(served.subjects[role], "its key is made here")
     listener = Listener(make_app(services), services.limits)
     host, served.port = await listener.start("127.0.0.1", 0)
     following = asyncio.create_task(follower.run())

@@ -20,6 +20,7 @@ from .services import Services
 from .signals import logs
 from .wire.listener import Listener
 from .worker.claims import Worker
+from .worker.keeper import Keeper
 from .worker.owner import Workshop
 from .worker.restorer import Restorer
 
@@ -67,11 +68,10 @@ def _parts(house: House) -> list[asyncio.Task[None]]:
         keeping.add(task)
         task.add_done_callback(keeping.discard)
 
-    workshop = Workshop(
-        services.log, services.door.streams, house.outside, house.system, on_end
-    )
-    worker = Worker(f"{os.uname().nodename}:{os.getpid()}", house.queue, workshop)
-    restorer = Restorer(house.token, workshop, lambda: _targets(services))
+    workshop = Workshop(services.log, services.door.streams, house.outside, house.system, on_end)
+    keeper = Keeper(workshop)
+    worker = Worker(f"{os.uname().nodename}:{os.getpid()}", house.queue, workshop, keeper)
+    restorer = Restorer(house.token, workshop, keeper, lambda: _targets(services))
     running: Sequence[Coroutine[Any, Any, None]] = (
         services.follower.run(),
         worker.run(),

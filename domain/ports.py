@@ -207,7 +207,11 @@ class Platform(Protocol):
         ...
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
-        """Have `capacity` instances of a revision on fresh ports; those that run are kept."""
+        """Have `capacity` instances of a revision on fresh ports.
+
+        Those that run are kept, also where they were being retired; those that have ended are
+        replaced, but for what this very effect key has started.
+        """
         ...
 
     async def instances(self, target: str, revision: str) -> Sequence[Instance]:

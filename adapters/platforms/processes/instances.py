@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from ....domain.errors import StateConflictError
 from ....domain.ports import Effect, Instance, Launch, RevisionSpec
 from .children import CannotStartError, Child, Report, command, start
 from .router.revision import Revision
@@ -33,14 +34,19 @@ class Instances:
         self._turn = random.randrange(len(PORTS))  # noqa: S311  agents on one machine begin apart
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> list[Instance]:
-        """Bring a revision up to its capacity; what runs is kept, what has ended stays ended."""
+        """Bring a revision up to its capacity; what runs is kept, and drained no longer.
+
+        What has ended is replaced, but by the effect that started it: again is once.
+        """
         known = self._fleets.get((effect.target, spec.revision))
         if known and known.retiring:
+            known.retiring.cancel()
             await asyncio.wait([known.retiring])
         revisions = self._router.site(effect.target).revisions
         revision = revisions.setdefault(spec.revision, Revision())
         fleet = self._fleets.setdefault((effect.target, spec.revision), _Fleet(revision))
         async with fleet.lock:
+            fleet.clear(but=str(effect.key))
             ports = self._free_ports(spec.capacity - len(fleet.processes))
             spawned = (self._spawn(effect, spec.launch, port) for port in ports)
             fleet.add(await asyncio.gather(*spawned))
@@ -52,11 +58,19 @@ class Instances:
         return fleet.instances() if fleet else []
 
     async def retire(self, effect: Effect, revision: str, drain: float) -> None:
-        """Let a revision finish what it has in flight, then end its instances; again: nothing."""
+        """Let a revision finish what it has in flight, then end its instances; again: nothing.
+
+        Errors: StateConflictError while it is routed, or where it is started again meanwhile.
+        """
         if fleet := self._fleets.get((effect.target, revision)):
             if fleet.retiring is None or fleet.retiring.done():
                 fleet.retiring = asyncio.ensure_future(self._retire(effect, revision, drain))
-            await asyncio.shield(fleet.retiring)
+            retiring = fleet.retiring
+            await asyncio.wait([retiring])
+            if retiring.cancelled():
+                message = f"revision {revision} of {effect.target} was started again"
+                raise StateConflictError(message)
+            retiring.result()
 
     def workspaces(self, target: str) -> set[str]:
         """Return the workspaces in which instances of a target run."""
@@ -71,7 +85,7 @@ class Instances:
         launch = msgspec.structs.replace(launch, values={**launch.values, "port": str(port)})
         workspace = self._workspaces.path(effect.target, launch.workspace)
         output = workspace / "logs" / f"{port}.log"
-        process = _Process(port, launch.workspace)
+        process = _Process(str(effect.key), port, launch.workspace)
         try:
             process.child = await start(command(effect, launch, workspace, output, None))
         except (CannotStartError, OSError) as error:
@@ -113,6 +127,10 @@ class _Fleet:
         self.retiring: asyncio.Task[None] | None = None
         self._revision = revision
 
+    def clear(self, but: str) -> None:
+        """Forget what has ended, but for what an effect key started."""
+        self.processes = [p for p in self.processes if p.is_alive or p.key == but]
+
     def add(self, fresh: Iterable[_Process]) -> None:
         for process in fresh:
             self.processes.append(process)
@@ -137,7 +155,8 @@ class _Fleet:
 
 
 class _Process:
-    def __init__(self, port: int, workspace: str) -> None:
+    def __init__(self, key: str, port: int, workspace: str) -> None:
+        self.key = key
         self.port = port
         self.workspace = workspace
         self.child: Child | None = None

@@ -75,7 +75,7 @@ class Revision:
         self._failures += status < FAILURE
 
     async def drain(self, seconds: float, deadline: float) -> None:
-        """Return when nothing is in flight.
+        """Return when nothing is in flight; one that is called off leaves all as it is then.
 
         After `seconds` WebSockets are closed; at `deadline` (loop time) what is left is cut.
         """
@@ -83,6 +83,12 @@ class Revision:
         if await self._is_quiet_at(min(loop.time() + seconds, deadline)):
             return
         self._is_leaving = True
+        try:
+            await self._see_off(deadline)
+        finally:
+            self._is_leaving = False
+
+    async def _see_off(self, deadline: float) -> None:
         for tunnel in self._tunnels:
             tunnel.go_away()
         if not await self._is_quiet_at(deadline):

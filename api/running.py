@@ -87,7 +87,7 @@ async def _forget(house: House, target: Target, where: Environment) -> None:
     if not gone:
         return
     try:
-        await house.outside.platform.forget(gone, target.name)
+        await house.outside.platform.forget(target.name, gone)
     except Exception as error:  # noqa: BLE001 - the next end of a deployment tries again
         _log.warning("workspaces_kept", target=target.name, detail=str(error))
 

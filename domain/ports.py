@@ -238,8 +238,11 @@ class Platform(Protocol):
         """Return the counts of requests by revision."""
         ...
 
-    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
-        """Delete the target's workspaces other than those kept."""
+    async def forget(self, target: str, deployments: Sequence[str]) -> None:
+        """Delete what is kept of a target's deployments, but where something runs in it.
+
+        They are named, and not those that stay: what begins meanwhile is in no danger.
+        """
         ...
 
 

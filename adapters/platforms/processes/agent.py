@@ -78,16 +78,15 @@ class Agent:
         """See `Platform.traffic`."""
         return self._router.traffic(target)
 
-    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
-        """See `Platform.forget`; what runs keeps its workspace."""
+    async def forget(self, target: str, deployments: Sequence[str]) -> None:
+        """See `Platform.forget`."""
         _check(_TARGET, target)
-        kept = {
-            *workspaces_kept,
-            *self._runs.workspaces(target),
-            *self._instances.workspaces(target),
-        }
-        await self._in_thread(self._workspaces.forget, target, kept)
-        await self._in_thread(self._journal.forget, target, kept)
+        for deployment in deployments:
+            _check(_ID, deployment)
+        used = self._runs.workspaces(target) | self._instances.workspaces(target)
+        gone = set(deployments) - used
+        await self._in_thread(self._workspaces.forget, target, gone)
+        await self._in_thread(self._journal.forget, target, gone)
 
     async def close(self) -> None:
         """End the router, all children and all copies."""

@@ -76,12 +76,15 @@ class ProcessesPlatform:
         traffic: Mapping[str, Traffic] = await self._call("traffic", target)
         return traffic
 
-    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
+    async def forget(self, target: str, deployments: Sequence[str]) -> None:
         """See `Platform.forget`."""
-        await self._call("forget", tuple(workspaces_kept), target)
+        await self._call("forget", target, tuple(deployments))
 
     async def _call(self, verb: str, *arguments: object) -> Any:  # noqa: ANN401  the port's hints say which
-        connection = await self._connect()
+        try:
+            connection = await self._connect()
+        except OSError as error:
+            raise PlatformUnavailableError(detail=f"its agent: {error}") from error
         try:
             async with asyncio.timeout(_seconds_left(arguments) + ANSWER_WITHIN):
                 return await control.call(connection, verb, arguments)

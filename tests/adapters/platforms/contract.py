@@ -364,7 +364,7 @@ class PlatformContract:
         for deployment in ("d1", "d2", "d3"):
             await ground.prepare(deployment=deployment)
         await ground.sh("echo first", stage="build")
-        await ground.platform.forget(["d2"], ground.target)
+        await ground.platform.forget(ground.target, ["d1", "d3", "never-there"])
         assert (await ground.run("true")).error
         for deployment, is_there in (("d2", True), ("d3", False)):
             asked = Launch(("true",), {}, deployment)
@@ -375,6 +375,8 @@ class PlatformContract:
     async def test_names_that_lead_elsewhere_are_refused(self, ground: Ground, name: str) -> None:
         with pytest.raises(LedgerError):
             await ground.platform.prepare(ground.effect(), name, None)
+        with pytest.raises(LedgerError):
+            await ground.platform.forget(ground.target, [name])
         ground.target = f"staging/{name}"
         with pytest.raises(LedgerError):
             await ground.prepare()

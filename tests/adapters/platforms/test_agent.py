@@ -20,7 +20,7 @@ from shipslog.domain.event import Fence
 from shipslog.domain.ports import RevisionSpec, Route
 
 from .conftest import agent_of, kill_agent, socket_of
-from .ground import Ground, eventually, get, is_running, launch, sleeper
+from .ground import DEPLOYMENT, Ground, eventually, get, is_running, launch, sleeper
 
 FAMILY = """
 import os, signal, sys, time
@@ -278,11 +278,11 @@ async def test_what_is_forgotten_leaves_nothing_on_the_disk(ground: Ground, data
     await ground.sh("mkdir -p deep/er; touch deep/er/file; chmod -R a-w deep", stage="build")
     running = asyncio.create_task(ground.run("sleep", "300", stage="long"))
     await ground.sh("true")
-    await ground.platform.forget([], ground.target)
+    await ground.platform.forget(ground.target, [DEPLOYMENT])
     assert (await ground.run("ls")).output == b"deep\n"
     await ground.platform.stop(ground.effect("long"))
     await running
-    await ground.platform.forget([], ground.target)
+    await ground.platform.forget(ground.target, [DEPLOYMENT])
     agent = data / "agent"
     left = [*(agent / "workspaces" / ground.target).iterdir()]
     left += [

@@ -1,12 +1,18 @@
-"""The command line as a process of its own, behind a pipe or at a terminal."""
+"""The command line in this process, or in one of its own behind a pipe or at a terminal."""
 
 import asyncio
+import io
 import os
 import pty
 import sys
 import tty
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
+
+from shipslog.api import cli
 
 SHIPSLOG = Path(sys.executable).with_name("shipslog")
 
@@ -17,6 +23,17 @@ class Ran(NamedTuple):
     code: int
     out: str
     err: str
+
+
+def run_here(arguments: Sequence[str], environ: dict[str, str]) -> Ran:
+    """Run a verb in this process, with its environment and streams for as long as it lasts."""
+    written = io.BytesIO()
+    out, err = io.TextIOWrapper(written, encoding="utf-8"), io.StringIO()
+    environment = patch.dict(os.environ, environ, clear=True)
+    with environment, redirect_stdout(out), redirect_stderr(err):
+        code = cli.run(arguments)
+        out.flush()
+    return Ran(code, written.getvalue().decode(), err.getvalue())
 
 
 class Cli:
@@ -44,7 +61,7 @@ class Cli:
         return process
 
     async def run(self, *arguments: str, **environ: str) -> Ran:
-        return await ended(await self.start(*arguments, **environ))
+        return await asyncio.to_thread(run_here, arguments, self.environ | environ)
 
     async def run_bytes(self, *arguments: str) -> bytes:
         process = await self.start(*arguments)

@@ -1,9 +1,13 @@
-"""The command line against the product: from the first start to an audit without a server."""
+"""The command line against the product: from the first start to an audit without a server.
+
+Its verbs run in this process; that they do in one of their own is shown elsewhere.
+"""
 
 import asyncio
 import json
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree, ignore_patterns
@@ -13,7 +17,8 @@ import pytest
 
 from shipslog.api.wire.shapes import Status
 
-from ..system.installation import Installation
+from ..system.installation import SHIPSLOG, Installation
+from .run_cli import Ran, run_here
 
 STAGING = "{kind: Environment, name: staging, platform: {kind: processes}}"
 LAB = """\
@@ -43,23 +48,27 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 
 @pytest.fixture(scope="module")
 def done(house: Installation) -> str:
-    ran = house.run("deploy", "lab", "1.0.0", "staging", "--wait", "--reason", "a trial")
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
+    ran = run(house, "deploy", "lab", "1.0.0", "staging", "--wait", "--reason", "a trial")
+    assert ran.code == 0, ran.err
+    return ran.out.strip()
+
+
+def run(house: Installation, *arguments: str) -> Ran:
+    return run_here(arguments, house.environment)
 
 
 def apply(house: Installation, text: str) -> str:
     file = house.log.with_name("applied.yaml")
     file.write_text(text)
-    ran = house.run("apply", str(file))
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout
+    ran = run(house, "apply", str(file))
+    assert ran.code == 0, ran.err
+    return ran.out
 
 
 def shown(house: Installation, *arguments: str) -> Any:  # noqa: ANN401 - JSON
-    ran = house.run(*arguments, "--json")
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
+    ran = run(house, *arguments, "--json")
+    assert ran.code == 0, ran.err
+    return json.loads(ran.out)
 
 
 async def statuses(house: Installation, deployment: str, positions: list[int]) -> list[Status]:
@@ -84,73 +93,93 @@ def test_a_fault_in_any_file_applies_none(house: Installation, tmp_path: Path) -
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
     good.write_text(STAGING.replace("staging", "other"))
     bad.write_text(LAB + "colour: red\n")
-    ran = house.run("apply", str(good), str(bad))
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert "bad.yaml:7" in ran.stderr
-    assert "colour" in ran.stderr
-    assert house.run("apply", "nowhere.yaml").returncode == 2
-    assert "other" not in house.run("events").stdout
+    ran = run(house, "apply", str(good), str(bad))
+    assert (ran.code, ran.out) == (2, "")
+    assert "bad.yaml:7" in ran.err
+    assert "colour" in ran.err
+    assert run(house, "apply", "nowhere.yaml").code == 2
+    assert "other" not in run(house, "events").out
 
 
 def test_a_plan_is_shown_and_nothing_is_written(house: Installation) -> None:
     before = shown(house, "db", "status")["position"]
-    ran = house.run("plan", "lab", "1.0.0", "staging")
-    assert (ran.returncode, ran.stdout) == (0, "say\trun\t\t600s\nend\trun\tsay\t600s\n")
-    assert ran.stderr.startswith("plan sha256:")
+    ran = run(house, "plan", "lab", "1.0.0", "staging")
+    assert (ran.code, ran.out) == (0, "say\trun\t\t600s\nend\trun\tsay\t600s\n")
+    assert ran.err.startswith("plan sha256:")
     assert shown(house, "plan", "lab", "1.0.0", "staging")["plan"]["service"] == "lab"
     assert shown(house, "db", "status")["position"] == before
 
 
 def test_a_failure_ends_with_1_and_its_document(house: Installation) -> None:
-    ran = house.run("deploy", "lab", "6.6.6", "staging", "--wait", "--json")
-    assert ran.returncode == 1
-    document = json.loads(ran.stdout)
+    ran = run(house, "deploy", "lab", "6.6.6", "staging", "--wait", "--json")
+    assert ran.code == 1
+    document = json.loads(ran.out)
     assert (document["status"], document["stages"][1]["status"]) == ("failed", "failed")
-    assert house.run("get", document["id"], "--watch").returncode == 1
-    assert house.run("status", document["id"]).returncode == 1
+    assert run(house, "get", document["id"], "--watch").code == 1
+    assert run(house, "status", document["id"]).code == 1
 
 
 def test_what_was_deployed_is_found_again(house: Installation, done: str) -> None:
     assert shown(house, "get", done)["reason"] == "a trial"
-    assert done in house.run("list", "--service", "lab", "--status", "succeeded").stdout
-    assert house.run("list", "--service", "nothing").stdout == ""
-    assert done in house.run("history", "staging", "lab").stdout
-    assert "staging\tlab\t" in house.run("where", "--service", "lab").stdout
-    assert house.run("output", done, "say").stdout == "said\n"
-    assert house.run("output", done, "nothing").returncode == 2
-    assert f"deployment:{done}" in house.run("events", "--topic", "deployment.succeeded").stdout
+    assert done in run(house, "list", "--service", "lab", "--status", "succeeded").out
+    assert run(house, "list", "--service", "nothing").out == ""
+    assert done in run(house, "history", "staging", "lab").out
+    assert "staging\tlab\t" in run(house, "where", "--service", "lab").out
+    assert run(house, "output", done, "say").out == "said\n"
+    assert run(house, "output", done, "nothing").code == 2
+    assert f"deployment:{done}" in run(house, "events", "--topic", "deployment.succeeded").out
     assert shown(house, "events", "--limit", "2")["next"] == "2"
 
 
 def test_an_action_answers_with_the_deployment_it_made_or_why_not(
     house: Installation, done: str
 ) -> None:
-    aborted = house.run("abort", done)
-    assert (aborted.returncode, aborted.stdout) == (5, "")
-    assert "Possible now: " in aborted.stderr
-    again = house.run("retry", done).stdout.strip()
-    assert house.run("get", again, "--watch").returncode == 0
+    aborted = run(house, "abort", done)
+    assert (aborted.code, aborted.out) == (5, "")
+    assert "Possible now: " in aborted.err
+    again = run(house, "retry", done).out.strip()
+    assert run(house, "get", again, "--watch").code == 0
     assert shown(house, "get", again)["retry_of"] == done
-    assert house.run("pause", done).returncode == 2, "not built yet"
-    assert house.run("get", "no-such-id").returncode == 2
+    assert run(house, "pause", done).code == 2, "not built yet"
+    assert run(house, "get", "no-such-id").code == 2
 
 
 def test_a_running_one_is_aborted(house: Installation) -> None:
-    running = house.run("deploy", "slow", "1.0.0", "staging").stdout.strip()
-    waited = house.run("get", running, "--watch", "--timeout", "200ms")
-    assert waited.returncode == 124
-    assert house.run("status", running).returncode == 3
-    assert house.run("abort", running, "--reason", "enough").returncode == 0
-    assert house.run("get", running, "--watch").returncode == 1
-    assert house.run("status", running).stdout.startswith("aborted\t")
+    running = run(house, "deploy", "slow", "1.0.0", "staging").out.strip()
+    waited = run(house, "get", running, "--watch", "--timeout", "200ms")
+    assert waited.code == 124
+    assert run(house, "status", running).code == 3
+    assert run(house, "abort", running, "--reason", "enough").code == 0
+    assert run(house, "get", running, "--watch").code == 1
+    assert run(house, "status", running).out.startswith("aborted\t")
+
+
+def test_a_watch_goes_on_over_a_killed_server(house: Installation) -> None:
+    running = run(house, "deploy", "slow", "1.0.0", "staging").out.strip()
+    command = [SHIPSLOG, "get", running, "--watch"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=house.environment, stdout=pipe, stderr=pipe, text=True
+    ) as watching:
+        assert watching.stdout
+        begun = [watching.stdout.readline().split("\t")[2] for _ in range(3)]
+        house.kill()
+        house.start()
+        assert run(house, "abort", running).code == 0
+        rest, said = watching.communicate(timeout=60)
+    told = [*begun, *(line.split("\t")[2] for line in rest.splitlines())]
+    written = shown(house, "events", "--stream", f"deployment:{running}")["items"]
+    assert told == [event["topic"] for event in written], said
+    assert told[-1] == "deployment.aborted"
+    assert watching.returncode == 1
 
 
 def test_a_key_makes_one_deployment_of_two_calls(house: Installation) -> None:
     ordered = ("deploy", "lab", "2.0.0", "staging", "--idempotency-key", "once")
-    first, second = house.run(*ordered), house.run(*ordered)
-    assert first.stdout == second.stdout
-    other = house.run("deploy", "lab", "2.0.1", "staging", "--idempotency-key", "once")
-    assert other.returncode == 2
+    first, second = run(house, *ordered), run(house, *ordered)
+    assert first.out == second.out
+    other = run(house, "deploy", "lab", "2.0.1", "staging", "--idempotency-key", "once")
+    assert other.code == 2
 
 
 def test_a_token_says_who_may_do_what(house: Installation) -> None:
@@ -159,17 +188,17 @@ def test_a_token_says_who_may_do_what(house: Installation) -> None:
     ordered = ("deploy", "lab", "3.0.0", "staging")
     house.environment["SHIPSLOG_TOKEN"] = viewer["token"]
     try:
-        assert house.run("where").returncode == 0
-        denied = house.run(*ordered)
-        assert denied.returncode == 6
-        assert "permission" in denied.stderr
+        assert run(house, "where").code == 0
+        denied = run(house, *ordered)
+        assert denied.code == 6
+        assert "permission" in denied.err
     finally:
         del house.environment["SHIPSLOG_TOKEN"]
-    assert viewer["id"] in house.run("token", "list").stdout
-    assert house.run("token", "revoke", viewer["id"]).returncode == 0
-    assert viewer["id"] not in house.run("token", "list").stdout
-    assert house.run("token", "revoke", viewer["id"]).returncode == 2
-    assert house.run("token", "create", "vera", "--role", "queen").returncode == 2
+    assert viewer["id"] in run(house, "token", "list").out
+    assert run(house, "token", "revoke", viewer["id"]).code == 0
+    assert viewer["id"] not in run(house, "token", "list").out
+    assert run(house, "token", "revoke", viewer["id"]).code == 2
+    assert run(house, "token", "create", "vera", "--role", "queen").code == 2
 
 
 def test_every_replayed_state_is_what_was_served_there(house: Installation, done: str) -> None:
@@ -190,11 +219,11 @@ def test_a_replay_stops_where_it_is_told(house: Installation, done: str) -> None
             whole[2]["event"]["recorded_at"]
         }
     assert shown(house, "replay", "target:staging/lab")["items"][0]["state"]["version"] == 1
-    assert house.run("replay", done, "--as-of", "99999").returncode == 2
-    assert house.run("replay", done, "--as-of", "yesterday").returncode == 2
-    assert house.run("replay", done, "--all").returncode == 2
-    assert house.run("replay").returncode == 2
-    assert house.run("replay", "no-such-id").returncode == 2
+    assert run(house, "replay", done, "--as-of", "99999").code == 2
+    assert run(house, "replay", done, "--as-of", "yesterday").code == 2
+    assert run(house, "replay", done, "--all").code == 2
+    assert run(house, "replay").code == 2
+    assert run(house, "replay", "no-such-id").code == 2
 
 
 def test_the_whole_log_is_replayed_and_holds_together(house: Installation, done: str) -> None:
@@ -220,8 +249,8 @@ def test_a_changed_byte_is_found(house: Installation, done: str, tmp_path: Path)
     db.close()
     house.environment["SHIPSLOG_DATA"] = str(copied)
     try:
-        assert house.run("verify").returncode == 1
-        assert house.run("replay", "--check").returncode == 1
+        assert run(house, "verify").code == 1
+        assert run(house, "replay", "--check").code == 1
     finally:
         house.environment["SHIPSLOG_DATA"] = str(house.data)
 
@@ -229,20 +258,20 @@ def test_a_changed_byte_is_found(house: Installation, done: str, tmp_path: Path)
 def test_a_rebuild_goes_through_the_server(house: Installation) -> None:
     assert shown(house, "rebuild")["events"] > 0
     assert shown(house, "rebuild", "--stream", "target:staging/lab")["events"] > 0
-    assert house.run("rebuild", "--stream", "target:staging/nothing").returncode == 2
+    assert run(house, "rebuild", "--stream", "target:staging/nothing").code == 2
 
 
 def test_without_its_server_the_store_is_used_under_its_lock(
     house: Installation, done: str
 ) -> None:
     house.environment["XDG_CONFIG_HOME"] = str(house.configuration) + "-none"
-    locked = house.run("rebuild")
-    assert locked.returncode != 0
-    assert "has the store" in locked.stderr
+    locked = run(house, "rebuild")
+    assert locked.code != 0
+    assert "has the store" in locked.err
     house.environment["XDG_CONFIG_HOME"] = str(house.configuration)
     house.stop()
     try:
-        assert house.run("where").returncode == 1
+        assert run(house, "where").code == 1
         assert shown(house, "rebuild")["events"] > 0
         admin = shown(house, "token", "create", "ada", "--role", "admin")
         assert shown(house, "replay", done)["items"]
@@ -250,14 +279,14 @@ def test_without_its_server_the_store_is_used_under_its_lock(
         house.start()
     house.environment["SHIPSLOG_TOKEN"] = admin["token"]
     try:
-        assert house.run("token", "revoke", admin["id"]).returncode == 0
-        assert house.run("where").returncode == 6
+        assert run(house, "token", "revoke", admin["id"]).code == 0
+        assert run(house, "where").code == 6
     finally:
         del house.environment["SHIPSLOG_TOKEN"]
-    assert house.run("where").returncode == 0, "the first token is kept over a restart"
+    assert run(house, "where").code == 0, "the first token is kept over a restart"
 
 
 def test_exports_are_not_built(house: Installation) -> None:
-    ran = house.run("export", "--format", "ndjson")
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert "no exports yet" in ran.stderr
+    ran = run(house, "export", "--format", "ndjson")
+    assert (ran.code, ran.out) == (2, "")
+    assert "no exports yet" in ran.err

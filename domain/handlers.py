@@ -35,7 +35,7 @@ from .errors import (
     UnknownReferenceError,
 )
 from .event import Sealed
-from .language.compiler import bind, check_routable, compile_pipeline
+from .language.compiler import bind, check_routable, compile_pipeline, compile_stored
 from .language.environment import EnvironmentDocument
 from .language.parsing import addressed
 from .language.pipeline import Pipeline
@@ -94,8 +94,7 @@ async def request_deployment(command: RequestDeployment, visit: Visit) -> str:
     stored = await visit.streams.load(Definition, definition.stream_of(command.pipeline))
     if stored.version == 0:
         raise UnknownReferenceError(kind="pipeline", name=command.pipeline, pointer="/pipeline")
-    pipeline = Pipeline.parse(stored.document)
-    plan = bind(compile_pipeline(pipeline), command, stored.version)
+    plan = bind(compile_stored(stored.sha256, stored.document), command, stored.version)
     check_routable(plan, EnvironmentDocument.parse(where.document), where.first_service)
     return await _open(Deployment.Requested(plan=plan, plan_hash=plan.hash()), where, visit)
 

@@ -18,7 +18,7 @@ from ....domain.append import Append, Appended, Lease, header_of
 from ....domain.errors import ConflictError, FenceLostError, IdempotencyMismatchError
 from ....domain.event import Recorded
 from ..errors import CommandSettledError
-from ..rows import Prepared, Row, Settled, row_of
+from ..rows import Prepared, Settled, row_of
 from .schema import insert, micros
 from .settled import Settlements
 
@@ -67,7 +67,7 @@ class Batch:
         self._known = settlements.known(connection, _commands(appends))
         self._versions = _versions(connection, appends)
         self._owners = _owners(connection, appends)
-        self._rows: list[Row] = []
+        self._rows: list[tuple[int, str, int, str, bytes]] = []
         self._due: dict[str, int] = {}
         self._forgotten: set[str] = set()
 

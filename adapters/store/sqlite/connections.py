@@ -19,6 +19,8 @@ from ..errors import ClosedLedgerError, NotDurableError, UnusableLedgerError
 LEDGER = "ledger.db"
 LOCK = "lock"
 BUSY_SECONDS = 5.0
+PAGE_BYTES = 8192
+"""Nine events of the usual size to a page; at half of it a commit writes twice as many."""
 CHECKPOINT_PAGES = 4000
 WAL_BYTES_KEPT = 64 * 1024 * 1024
 CACHE_KIB = 64 * 1024
@@ -27,6 +29,7 @@ CACHED_STATEMENTS = 512
 SYNCHRONOUS_FULL = 2
 
 _PRAGMAS = f"""
+PRAGMA page_size = {PAGE_BYTES};
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA mmap_size = 0;

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
@@ -79,15 +78,6 @@ class _Task:
         self.empties_log = False
         self.result: Any = None
         self.error: Exception | None = None
-
-    def answer(self) -> None:
-        """Tell who waits; runs on their event loop."""
-        if self.future is None or self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
 
 
 class Opened(NamedTuple):
@@ -252,16 +242,18 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _answer(group: Iterable[_Task]) -> None:
-    by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Task]] = defaultdict(list)
-    for task in group:
-        if task.future is not None:
-            by_loop[task.future.get_loop()].append(task)
-    for loop, tasks in by_loop.items():
+    for loop in {task.future.get_loop() for task in group if task.future is not None}:
         # A loop that was closed has nobody left who waits.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_answer_all, tasks)
+            loop.call_soon_threadsafe(_answer_on, loop, group)
 
 
-def _answer_all(tasks: Iterable[_Task]) -> None:
-    for task in tasks:
-        task.answer()
+def _answer_on(loop: asyncio.AbstractEventLoop, group: Iterable[_Task]) -> None:
+    for task in group:
+        future = task.future
+        if future is None or future.done() or future.get_loop() is not loop:
+            continue
+        if task.error is not None:
+            future.set_exception(task.error)
+        else:
+            future.set_result(task.result)

@@ -21,12 +21,8 @@ from ..adapters.store.sqlite.store import SqliteArchive, SqliteStore
 from ..domain.access import Role
 from ..domain.ledger import Door
 from ..domain.stages import Outside
-from ..projections.audit import Audit
-from ..projections.definitions import Definitions
-from ..projections.deployments import Deployments
+from ..projections import READ_MODELS
 from ..projections.follower import Follower, Views
-from ..projections.history import History
-from ..projections.targets import Targets
 from .running import House, run
 from .services import Services
 from .settings import Settings
@@ -39,7 +35,6 @@ Archive = SqliteArchive
 """A ledger that is only read."""
 
 VIEWS = "views.db"
-MODELS = (Deployments, Targets, History, Audit, Definitions)
 
 
 def read_files(paths: Iterable[Path]) -> list[WrittenDocument]:
@@ -94,7 +89,7 @@ def archive(settings: Settings) -> Generator[Archive]:
 @contextmanager
 def views(settings: Settings) -> Generator[Views]:
     """Give the read models' rows to be read only, also beside a server."""
-    rows = Views(settings.data / VIEWS, [model() for model in MODELS])
+    rows = Views(settings.data / VIEWS, READ_MODELS)
     try:
         yield rows
     finally:
@@ -110,7 +105,7 @@ async def embedded(settings: Settings) -> AsyncGenerator[House]:
         closing.callback(store.close)
         allow = partial(allowed_source, roots=settings.roots)
         door = Door(store.log, clock, store.keyring, allow)
-        views = Views(settings.data / VIEWS, [model() for model in MODELS])
+        views = Views(settings.data / VIEWS, READ_MODELS)
         follower = Follower(store.log, views, FollowerLog())
         await follower.open()
         closing.push_async_callback(follower.close)
@@ -127,6 +122,7 @@ async def embedded(settings: Settings) -> AsyncGenerator[House]:
             keyring=store.keyring,
             tokens=store.tokens,
             clock=clock,
+            broken=lambda: store.broken,
         )
         system = await store.directory.ensure("system", "shipslog")
         yield House(services, store.work, outside, system, store.epoch)

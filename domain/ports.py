@@ -69,7 +69,7 @@ class WorkQueue(Protocol):
         ...
 
     async def release(self, lease: Lease, due: Due | None) -> None:
-        """Give a deployment back, due again at an instant, or with `None` as it stands."""
+        """Give a deployment back, due again at an instant, or with `None` at once."""
         ...
 
 

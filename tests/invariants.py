@@ -102,7 +102,7 @@ def causes_come_first(log: Log) -> Iterator[str]:
     known: set[str] = set()
     for event in log:
         if event.header.causation is not None and event.header.causation not in known:
-            yield f"{event.reference} has the cause {event.header.causation}, which is not there yet"
+            yield f"{event.reference} names {event.header.causation}, which is not there yet"
         known.add(event.reference)
 
 

@@ -22,7 +22,6 @@ from ..domain.access import Role
 from ..domain.ledger import Door
 from ..domain.stages import Outside
 from ..projections import READ_MODELS
-from ..projections import READ_MODELS
 from ..projections.follower import Follower, Views
 from .running import House, run
 from .services import Services

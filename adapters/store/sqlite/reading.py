@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from ....domain.event import Recorded, decode
 from ..rows import Row, Settled
 from ..verify import Finding, verify
 from .connections import Readers
-from .settled import among_newer, by_index
+from .settled import by_index, newer
 
 INLINE_ROWS = 256
 """So many rows are read where the caller stands; what is more goes to a thread."""
@@ -50,6 +50,7 @@ class SqliteReader:
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self._newer: Mapping[str, Settled] = {}
 
     async def stream(self, stream: str, *, after: int = 0) -> Sequence[Recorded]:
         """Implement `Log.stream`."""
@@ -110,10 +111,13 @@ class SqliteReader:
 
     def settled(self, command_id: str) -> Settled | None:
         """Implement `Evidence.settled`."""
-        if found := self._indexed(command_id):
-            return found
-        with self._readers.borrow() as connection:
-            return among_newer(connection, command_id)
+        found = self._indexed(command_id) or self._newer.get(command_id)
+        if found is None:
+            with self._readers.borrow() as connection:
+                self._newer = newer(connection)
+            # It may have gone from there into the index between the two looks.
+            found = self._newer.get(command_id) or self._indexed(command_id)
+        return found
 
     def last_settled(self) -> int:
         """Implement `Evidence.last_settled`."""

@@ -113,9 +113,10 @@ async def list_deployment_events(call: Call) -> web.StreamResponse:
     gives=(Gives(HTTPStatus.OK, None, TEXT),),
 )
 async def get_stage_output(call: Call) -> web.StreamResponse:
-    """Return what a stage's newest finished attempt printed, or another one."""
-    digest = await _digest(call)
-    content = await call.services.blobs.get(digest) if digest else None
+    """Return what a stage's newest finished attempt printed, or another one; maybe nothing."""
+    finished = await _finished(call)
+    digest = finished.output
+    content = await call.services.blobs.get(digest) if digest else b""
     if content is None:
         raise NotFoundError(kind="output")
     headers = {"Content-Type": f"{TEXT}; charset=utf-8"}
@@ -137,13 +138,17 @@ def _subject(services: Services, actor: str) -> str:
     return (services.directory.find(kind, name) or actor) if colon else actor
 
 
-async def _digest(call: Call) -> str | None:
-    """Return the digest of what was printed; NotFoundError for an unknown deployment or stage."""
+async def _finished(call: Call) -> Deployment.StageFinished:
+    """Return the end that is asked for; NotFoundError where no attempt has ended yet."""
     events = await call.services.log.stream(stream_of(call.named["id"]))
     wanted = call.query.get(parameters.ATTEMPT.name)
-    digest = None
-    for recorded in events:
-        event = recorded.event
-        if isinstance(event, Deployment.StageFinished) and event.stage == call.named["name"]:
-            digest = event.output if wanted in {None, event.attempt} else digest
-    return digest
+    ended = [
+        event
+        for recorded in events
+        if isinstance(event := recorded.event, Deployment.StageFinished)
+        and event.stage == call.named["name"]
+        and wanted in {None, event.attempt}
+    ]
+    if not ended:
+        raise NotFoundError(kind="output")
+    return ended[-1]

@@ -230,6 +230,18 @@ async def test_what_a_stage_printed_is_read_by_attempt(defined: Served) -> None:
     assert (await defined.get(path.replace("build", "none"))).status == 404
 
 
+async def test_a_stage_that_printed_nothing_has_an_empty_output(defined: Served) -> None:
+    deployment = (await defined.deploy())["id"]
+    path = f"/v1/deployments/{deployment}/stages/build/output"
+    started = Deployment.StageStarted(stage="build", attempt=1)
+    await defined.record(stream_of(deployment), Deployment.Started(), started)
+    assert (await defined.get(path)).status == 404
+    ended = Deployment.StageFinished(stage="build", attempt=1, outcome="succeeded")
+    await defined.record(stream_of(deployment), ended)
+    answer = await defined.get(path)
+    assert (answer.status, answer.body) == (200, b"")
+
+
 async def test_an_abort_is_accepted_again_and_again_until_it_is_over(defined: Served) -> None:
     path = f"/v1/deployments/{(await defined.deploy())['id']}"
     first = await defined.post(f"{path}/abort", {"reason": "no"})

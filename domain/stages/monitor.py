@@ -11,7 +11,7 @@ import msgspec
 from ..health import HealthPolicy
 from ..ports import Instance, Traffic
 from .asking import Address, ask
-from .work import Outcome, Work, failed, succeeded
+from .work import Outcome, Work, deaths, failed, succeeded
 
 WATCH_SECONDS = 0.1
 ROUNDS = 2
@@ -56,28 +56,44 @@ async def _time_over(spec: MonitorSpec, work: Work) -> None:
 
 async def _traffic(spec: MonitorSpec, work: Work) -> str:
     while True:
-        complaint = _complaint(spec, await _counts(work)) or _deaths(await _instances(work))
+        complaint = _complaint(spec, await _counts(work)) or deaths(await _instances(work))
         if complaint:
             return complaint
         await work.outside.clock.sleep(WATCH_SECONDS)
 
 
 async def _checks(spec: MonitorSpec, work: Work) -> str:
-    once = msgspec.structs.replace(spec.policy, attempts=1)
-    rounds = 0
     while True:
+        if complaint := await _round(spec, work):
+            return complaint
+        await _pause(spec, work)
+
+
+async def _round(spec: MonitorSpec, work: Work) -> str | None:
+    """Ask until all is well or was not for so many times; say in that case what is wrong."""
+    once = msgspec.structs.replace(spec.policy, attempts=1)
+    complaint = None
+    for n in range(ROUNDS):
+        if n:
+            await _pause(spec, work)
         addresses = [Address(i.host, i.port) for i in await _instances(work)]
         verdict = (await ask(work, once, addresses)).judge(once)
-        rounds = 0 if verdict.status == "succeeded" else rounds + 1
-        if rounds >= ROUNDS:
-            return verdict.message or "unhealthy"
-        await work.outside.clock.sleep(min(spec.policy.interval, 1.0))
+        if verdict.status == "succeeded":
+            return None
+        complaint = verdict.message or "unhealthy"
+    return complaint
+
+
+async def _pause(spec: MonitorSpec, work: Work) -> None:
+    await work.outside.clock.sleep(min(spec.policy.interval, 1.0))
 
 
 async def _last_look(spec: MonitorSpec, work: Work) -> Outcome:
     # After a takeover the time may be over before anything was looked at.
     counts = await _counts(work)
-    complaint = _complaint(spec, counts) or _deaths(await _instances(work))
+    complaint = _complaint(spec, counts) or deaths(await _instances(work))
+    if complaint is None and spec.seconds:
+        complaint = await _round(spec, work)
     if complaint:
         return failed(complaint)
     requests = counts.requests if counts else 0
@@ -100,12 +116,3 @@ def _complaint(spec: MonitorSpec, counts: Traffic | None) -> str | None:
         return None
     share, limit = counts.failures / counts.requests, spec.max_error_share / 10_000
     return f"{counts.failures} of {counts.requests} requests failed: {share:.1%}, limit {limit:.1%}"
-
-
-def _deaths(instances: Sequence[Instance]) -> str | None:
-    dead = [instance for instance in instances if not instance.alive]
-    if instances and not dead:
-        return None
-    if not instances:
-        return "No instance runs any more."
-    return f"{len(dead)} of {len(instances)} instances have ended."

@@ -21,7 +21,6 @@ LOCK = "lock"
 BUSY_SECONDS = 5.0
 PAGE_BYTES = 8192
 """Nine events of the usual size to a page; at half of it a commit writes twice as many."""
-CHECKPOINT_PAGES = 4000
 WAL_BYTES_KEPT = 64 * 1024 * 1024
 CACHE_KIB = 64 * 1024
 CACHED_STATEMENTS = 512
@@ -36,7 +35,6 @@ PRAGMA mmap_size = 0;
 PRAGMA foreign_keys = ON;
 PRAGMA secure_delete = ON;
 PRAGMA cache_size = -{CACHE_KIB};
-PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
 PRAGMA journal_size_limit = {WAL_BYTES_KEPT};
 """
 

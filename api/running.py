@@ -24,6 +24,8 @@ from .worker.keeper import Keeper
 from .worker.owner import Workshop
 from .worker.restorer import Restorer
 
+LOOK_SECONDS = 1.0
+
 _log = logs.get("up")
 
 
@@ -76,8 +78,16 @@ def _parts(house: House) -> list[asyncio.Task[None]]:
         services.follower.run(),
         worker.run(),
         restorer.run(),
+        _until_broken(services),
     )
     return [asyncio.create_task(part) for part in running]
+
+
+async def _until_broken(services: Services) -> None:
+    """Fail once the store cannot be written any more: it must be opened, and verified, anew."""
+    while (broken := services.broken()) is None:
+        await services.clock.sleep(LOOK_SECONDS)
+    raise broken
 
 
 async def _forget(house: House, target: Target, where: Environment) -> None:

@@ -143,24 +143,24 @@ def _moved(event: Recorded, **header: object) -> Recorded:
     return Recorded(event.position, changed, event.payload)
 
 
-@pytest.mark.parametrize(
-    ("damage", "seen"),
-    [
-        (lambda log: log[:3] + log[4:], "I2"),
-        (lambda log: [*log[:-1], _moved(log[-1], stream_version=99)], "I3"),
-        (lambda log: [*log, Recorded(len(log) + 1, log[2].header, log[2].payload)], "I4"),
-        (lambda log: [*log[:-1], Recorded(log[-1].position, log[-1].header, b"{}")], "payload"),
-        (lambda log: [*log[:-1], _moved(log[-1], causation="target:x@9")], "not there yet"),
-        (lambda log: [*log[:-1], _moved(log[-1], fence="1.0")], "I10"),
-        (lambda log: _again(log, "deployment.succeeded"), "I20"),
-        (lambda log: _again(log, "target.held"), "I19"),
-        (lambda log: _without(log, "target.held"), "I19"),
-        (lambda log: _first(log, "target.routed"), "I13"),
-    ],
-)
-async def test_each_invariant_sees_what_it_is_there_for(
-    damage: Callable[[list[Recorded]], list[Recorded]], seen: str
-) -> None:
+Damage = Callable[[list[Recorded]], list[Recorded]]
+
+DAMAGES: list[tuple[Damage, str]] = [
+    (lambda log: log[:3] + log[4:], "I2"),
+    (lambda log: [*log[:-1], _moved(log[-1], stream_version=99)], "I3"),
+    (lambda log: [*log, Recorded(len(log) + 1, log[2].header, log[2].payload)], "I4"),
+    (lambda log: [*log[:-1], Recorded(log[-1].position, log[-1].header, b"{}")], "payload"),
+    (lambda log: [*log[:-1], _moved(log[-1], causation="target:x@9")], "not there yet"),
+    (lambda log: [*log[:-1], _moved(log[-1], fence="1.0")], "I10"),
+    (lambda log: _again(log, "deployment.succeeded"), "I20"),
+    (lambda log: _again(log, "target.held"), "I19"),
+    (lambda log: _without(log, "target.held"), "I19"),
+    (lambda log: _first(log, "target.routed"), "I13"),
+]
+
+
+@pytest.mark.parametrize(("damage", "seen"), DAMAGES)
+async def test_each_invariant_sees_what_it_is_there_for(damage: Damage, seen: str) -> None:
     found = violations(damage(await _whole_log()))
     assert any(seen in sentence for sentence in found), found
 

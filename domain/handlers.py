@@ -162,9 +162,7 @@ async def _open(requested: Deployment.Requested, where: Environment, visit: Visi
     transaction.record(deployment_stream(new), event)
     if where.document["platform"].get("listen") and not where.first_service:
         transaction.record(where.stream, Environment.Listened(service=plan.service))
-    target = transaction.states[target_stream(plan.target)]
-    if isinstance(target, Target):
-        admit(transaction, new, target, where)
+    admit(transaction, new, transaction.state(Target, target_stream(plan.target)), where)
     return deployment_stream(new)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
@@ -31,21 +32,24 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 async def perform(spec: MonitorSpec, work: Work) -> Outcome:
     """Watch checks and traffic until the time is over; the first failure ends it."""
-    watchers = [
+    watchers: list[asyncio.Future[str]] = [
         asyncio.ensure_future(_traffic(spec, work)),
         asyncio.ensure_future(_checks(spec, work)),
     ]
-    ending = asyncio.ensure_future(_time_over(spec, work))
+    everything: list[asyncio.Future[Any]] = [
+        *watchers,
+        asyncio.ensure_future(_time_over(spec, work)),
+    ]
     try:
-        await asyncio.wait((*watchers, ending), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         for watcher in watchers:
             if watcher.done():
                 return failed(watcher.result())
         return await _last_look(spec, work)
     finally:
-        for task in (*watchers, ending):
+        for task in everything:
             task.cancel()
-        await asyncio.gather(*watchers, ending, return_exceptions=True)
+        await asyncio.gather(*everything, return_exceptions=True)
 
 
 async def _time_over(spec: MonitorSpec, work: Work) -> None:

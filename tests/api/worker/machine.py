@@ -57,6 +57,8 @@ class Machine:
         self.highest: dict[str, Fence] = {}
         self.sick: set[str] = set()
         """Revisions that fail their checks."""
+        self.missed = 0
+        """How many of the next checks fail."""
         self._journal: dict[str, Ended | None] = {}
         self._running: dict[str, asyncio.Task[Ended]] = {}
         self._retiring: set[Place] = set()
@@ -179,6 +181,9 @@ class Machine:
             for one in fleet
             if one.alive
         }
+        if self.missed:
+            self.missed -= 1
+            return ProbeAnswer(passed=False, detail="missed", seconds=0.0)
         served = port not in range(20_000, 30_000) or port in answers
         return ProbeAnswer(served and answers.get(port) not in self.sick, "asked", 0.0)
 

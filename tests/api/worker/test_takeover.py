@@ -124,6 +124,32 @@ async def test_a_death_while_it_is_undone_leaves_the_old_revision_live(room: Roo
     assert (TARGET, f"{name}.1") not in room.machine.fleets
 
 
+async def test_a_watch_that_nobody_kept_is_not_believed(room: Room) -> None:
+    await room.begin(BUILD, DEPLOY)
+    await room.deployed("1.0.0")
+    name = await room.deploy("2.0.0")
+    await room.until(lambda: is_running(room, name, "deploy.monitor"))
+    await room.lose_worker()
+    room.machine.sick.add(f"{name}.1")
+    await room.clock.sleep(3)
+    room.start()
+    assert (await room.end_of(name)).status is Status.ROLLED_BACK
+    await room.until(room.is_as_logged)
+
+
+@pytest.mark.parametrize(("missed", "status"), [(2, Status.SUCCEEDED), (4, Status.ROLLED_BACK)])
+async def test_one_failed_round_of_checks_may_be_the_network(
+    room: Room, missed: int, status: Status
+) -> None:
+    await room.begin(BUILD, DEPLOY)
+    await room.deployed("1.0.0")
+    name = await room.deploy("2.0.0")
+    await room.until(lambda: is_running(room, name, "deploy.monitor"))
+    # Each of the two instances is asked once a round.
+    room.machine.missed = missed
+    assert (await room.end_of(name)).status is status
+
+
 async def test_an_outcome_whose_append_is_refused_is_told_again(room: Room) -> None:
     await room.begin(BUILD, DEPLOY)
     gate = room.machine.gate("start", "after")
@@ -150,6 +176,10 @@ async def test_an_outcome_whose_append_is_refused_is_told_again(room: Room) -> N
 async def first_revision(room: Room) -> Revision:
     target = await room.target()
     return target.revisions[target.healthy[0]]
+
+
+async def is_running(room: Room, name: str, stage: str) -> bool:
+    return (await room.deployment(name)).has_status(stage, StageStatus.RUNNING)
 
 
 async def has_ended(room: Room, name: str, stage: str) -> bool:

@@ -24,8 +24,11 @@ SOCKET = "socket"
 LAST_ANSWERS = 1.0
 """Seconds in which calls under way are answered, at the end."""
 LOG_BYTES = 1024 * 1024
-LOCK_WITHIN = 2.0
-"""Seconds in which an agent that is just ending may still give its lock."""
+LOCK_WITHIN = 14.0
+"""Seconds in which an agent that is ending, or the children of a dead one, may still hold on.
+
+A command of the one must not meet its next try under the other.
+"""
 LOOK_AFTER = 2.0
 """Seconds between two looks whether the data folder is still there."""
 OPEN_FILES = 65_536
@@ -59,7 +62,7 @@ def main(data: Path, *, detach: bool = False) -> int:
 
 
 async def _live(folder: Path, data: Path, lock: BinaryIO, tell: Tell) -> None:
-    agent = Agent(folder, data)
+    agent = Agent(folder, data, lock.fileno())
     stopping, stopped = asyncio.Event(), asyncio.Event()
 
     async def perform(verb: str, arguments: Sequence[Any]) -> object:

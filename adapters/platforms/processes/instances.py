@@ -12,7 +12,7 @@ import msgspec
 
 from ....domain.errors import StateConflictError
 from ....domain.ports import Effect, Instance, Launch, RevisionSpec
-from .children import CannotStartError, Child, Report, command, start
+from .children import CannotStartError, Child, Report, Shims, command
 from .router.revision import Revision
 from .router.router import Router
 from .workspaces import Workspaces
@@ -27,9 +27,10 @@ CANNOT_START = 127
 class Instances:
     """The processes of every revision that was started and not yet retired."""
 
-    def __init__(self, router: Router, workspaces: Workspaces) -> None:
+    def __init__(self, router: Router, workspaces: Workspaces, shims: Shims) -> None:
         self._router = router
         self._workspaces = workspaces
+        self._shims = shims
         self._fleets: dict[tuple[str, str], _Fleet] = {}
         self._turn = random.randrange(len(PORTS))  # noqa: S311  agents on one machine begin apart
 
@@ -87,7 +88,8 @@ class Instances:
         output = workspace / "logs" / f"{port}.log"
         process = _Process(str(effect.key), port, launch.workspace)
         try:
-            process.child = await start(command(effect, launch, workspace, output, None))
+            told = command(effect, launch, workspace, output, None)
+            process.child = await self._shims.start(told)
         except (CannotStartError, OSError) as error:
             process.error = str(error)
         return process

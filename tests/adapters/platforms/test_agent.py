@@ -156,6 +156,21 @@ async def test_a_command_lost_with_its_agent_is_not_started_again(
     assert (await ground.run("cat", "count")).output == b"x\n"
 
 
+async def test_the_next_agent_begins_when_the_children_of_the_dead_one_have_ended(
+    ground: Ground, data: Path
+) -> None:
+    await ground.prepare()
+    lost = asyncio.create_task(ground.python(FAMILY))
+    await ground.sh("until test $(ls pid-* | wc -l) = 3; do sleep 0.01; done")
+    listed = await ground.sh("ls")
+    pids = [int(name.removeprefix("pid-")) for name in listed.output.decode().split()]
+    await kill_agent(data)
+    await ground.run("true")
+    assert not [pid for pid in pids if is_running(pid)]
+    with pytest.raises(PlatformUnavailableError):
+        await lost
+
+
 async def test_after_the_agent_s_death_a_revision_can_be_restored(
     ground: Ground, data: Path
 ) -> None:

@@ -6,6 +6,7 @@ change the target: its holder's owner while it is held, else whoever has the sto
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class Keeper:
         self._outside: Outside = workshop.outside
         self._actor = workshop.actor
         self._pauses: dict[str, tuple[float, datetime]] = {}
+        self._tries: Counter[str] = Counter()
 
     async def keep(self, name: str, lease: Lease, holder: str | None) -> None:
         """Restore a target if what is live there is gone, as long as `holder` holds it."""
@@ -95,7 +97,10 @@ class Keeper:
         await self._record(target, restored, lease)
 
     def _effect(self, target: Target, live: Revision, lease: Lease) -> Effect:
-        key = EffectKey(live.deployment, "restore", target.version)
+        # Each time another key: what has ended under one is not started under it again.
+        self._tries[target.name] += 1
+        stage = f"restore-{target.version}"
+        key = EffectKey(live.deployment, stage, self._tries[target.name])
         deadline = self._outside.clock.now() + timedelta(seconds=EFFECT_SECONDS)
         return Effect(key, target.name, Fence(target.held_at, lease.token), deadline)
 

@@ -57,6 +57,10 @@ class Machine:
         self.highest: dict[str, Fence] = {}
         self.sick: set[str] = set()
         """Revisions that fail their checks."""
+        self.keys: dict[int, str] = {}
+        """The effect that started what listens on a port."""
+        self.stillborn = (0, 0)
+        """From which port to which what is started there ends at once."""
         self.missed = 0
         """How many of the next checks fail."""
         self._journal: dict[str, Ended | None] = {}
@@ -127,10 +131,14 @@ class Machine:
         def begin() -> Sequence[Instance]:
             place = (effect.target, spec.revision)
             self._retiring.discard(place)
-            alive = [one for one in self.fleets.get(place, ()) if one.alive]
-            missing = spec.capacity - len(alive)
-            fresh = [Instance(HOST, port, port, alive=True) for port, _ in self._fresh(missing)]
-            self.fleets[place] = [*alive, *fresh]
+            key = str(effect.key)
+            kept = [
+                one
+                for one in self.fleets.get(place, ())
+                if one.alive or self.keys.get(one.port) == key
+            ]
+            fresh = [self._fresh(key) for _ in range(spec.capacity - len(kept))]
+            self.fleets[place] = [*kept, *fresh]
             return tuple(self.fleets[place])
 
         return await self._call("start", effect, begin)
@@ -202,8 +210,10 @@ class Machine:
         del self._running[key]
         return WELL
 
-    def _fresh(self, number: int) -> list[tuple[int, int]]:
-        return [(next(self._ports), n) for n in range(number)]
+    def _fresh(self, key: str) -> Instance:
+        port = next(self._ports)
+        self.keys[port] = key
+        return Instance(HOST, port, port, alive=port not in range(*self.stillborn))
 
     async def _call(self, verb: str, effect: Effect, act: Callable[[], Result]) -> Result:
         life = self._life

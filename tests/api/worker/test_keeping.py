@@ -53,6 +53,16 @@ async def test_what_ends_again_and_again_is_restored_ever_more_slowly(room: Room
     assert 7 <= (room.clock.now() - begun).total_seconds() < 15
 
 
+async def test_what_ends_at_once_is_tried_again_and_not_called_restored(room: Room) -> None:
+    live = await first_version(room)
+    newest = max(one.port for one in room.machine.fleets[TARGET, live])
+    room.machine.stillborn = (newest + 1, newest + 7)
+    room.machine.die()
+    await room.until(room.is_as_logged)
+    await room.until(lambda: was_restored(room))
+    assert (await room.topics()).count(RESTORED) == 1
+
+
 async def test_an_agent_that_dies_again_and_again_is_made_up_for_at_once(room: Room) -> None:
     await first_version(room)
     for _ in range(6):

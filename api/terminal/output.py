@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 PIPE_CLOSED = 141
 """What a shell shows of a program that SIGPIPE ended."""
-WHOLE = frozenset({"ID", "DEPLOYMENT", "HOLDER", "POSITION"})
-"""Columns that are copied from a table: they are never broken."""
-INSTANTS = frozenset({"REQUESTED", "COMPLETED", "RECORDED", "SINCE", "CREATED", "EXPIRES"})
+WIDEST = 10_000
+"""Columns of a table at most."""
+INSTANTS = frozenset(["REQUESTED", "COMPLETED", "RECORDED", "SINCE", "CREATED", "EXPIRES", "USED"])
 """Columns that a person reads to the second."""
 
 _COLOURING = re.compile(r"\x1b\[[0-9;:]*m")
@@ -87,13 +87,11 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         return
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        whole = column in WHOLE
-        table.add_column(column, overflow="fold", no_wrap=whole, min_width=len(column))
+    # A row that is wider than the terminal is broken by it, not by us: cells are copied whole.
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*map(_shown, columns, row))
-    console().print(table)
+    console(WIDEST).print(table)
 
 
 def short(instant: str | None) -> str:
@@ -108,11 +106,11 @@ def put_row(row: Sequence[object]) -> None:
     put("\t".join(map(_cell, row)))
 
 
-def console() -> Console:
+def console(width: int | None = None) -> Console:
     """Return the terminal; it takes no text for markup and obeys NO_COLOR."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return Console(width=width, markup=False, highlight=False, emoji=False)
 
 
 def _cell(value: object) -> str:

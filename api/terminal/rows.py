@@ -11,8 +11,8 @@ from .output import short
 Row = Sequence[object]
 
 EVENT_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "STREAM", "BY", "DETAIL")
-TRANSITION_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "BY", "DETAIL")
 STATUS_COLUMNS = ("STATUS", "STAGE", "OF", "WAITING FOR")
+STEP_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "BY", *STATUS_COLUMNS, "DETAIL")
 DEPLOYMENT_COLUMNS = ("ID", "SERVICE", "VERSION", "ENVIRONMENT", "STATUS", "BY", "REQUESTED")
 TARGET_COLUMNS = ("ENVIRONMENT", "SERVICE", "VERSION", "SINCE", "DEPLOYMENT", "HOLDER")
 HISTORY_COLUMNS = ("DEPLOYMENT", "VERSION", "STATUS", "BY", "REQUESTED", "COMPLETED", "REASON")
@@ -66,11 +66,12 @@ def deployment_row(status: Document) -> Row:
     return [status[field] for field in fields]
 
 
-def state_cells(state: Document) -> Row:
-    """Return how a deployment stands after an event; of another stream its plain values."""
+def step_row(event: EventDocument, state: Document) -> Row:
+    """Return an event with the state after it; of what is no deployment its plain values."""
+    *head, said = transition_row(event)
     if "current_stage" in state:
-        return status_row(cast("Status", state))
-    return (detail(state),)
+        return *head, *status_row(cast("Status", state)), said
+    return *head, detail(state), None, None, None, said
 
 
 def target_row(target: Document) -> Row:

@@ -166,12 +166,12 @@ def _faults(findings: list[Document], differences: list[Document]) -> Iterator[r
         )
 
 
-def _transition_row(step: Transition) -> rows.Row:
+def _step_row(step: Transition) -> rows.Row:
     import msgspec
 
     event: Any = msgspec.to_builtins(step.event)
     state: Any = msgspec.to_builtins(step.state)
-    return *rows.transition_row(event), *rows.state_cells(state)
+    return rows.step_row(event, state)
 
 
 async def _rebuilt(client: Client, stream: str | None) -> Document:

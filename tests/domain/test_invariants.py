@@ -15,7 +15,7 @@ from shipslog.domain.commands import (
 )
 from shipslog.domain.deployment import Deployment
 from shipslog.domain.errors import RefusedError
-from shipslog.domain.event import CommandRef, Event, Recorded
+from shipslog.domain.event import CommandRef, Event, Recorded, encode_payload, sha256_hex
 from shipslog.domain.target import Place, Target
 
 from ..invariants import i1_acknowledged_is_stored, i6_bytes_stay, violations
@@ -102,6 +102,9 @@ async def _whole_log() -> list[Recorded]:
     story = Story()
     await story.begin(BLUE_GREEN)
     await to_the_end(story, await story.request())
+    second = await story.request("2.0.0")
+    await to_the_end(story, second, "2.0.0")
+    await story.tell(RollbackDeployment(deployment=second))
     return list(await story.ledger.page(after=0, limit=1000))
 
 
@@ -134,6 +137,13 @@ def _first(log: list[Recorded], topic: str) -> list[Recorded]:
     return _numbered([log[_index(log, topic)], *log])
 
 
+def _restored(log: list[Recorded], revision: str) -> list[Recorded]:
+    retired = log[_index(log, "target.revision_retired")]
+    payload = encode_payload(Target.Restored(revision=revision, detail="gone", instances=()))
+    restored = _moved(retired, topic=Target.Restored.TOPIC, payload_sha256=sha256_hex(payload))
+    return _numbered([*log, Recorded(0, restored.header, payload)])
+
+
 def _index(log: list[Recorded], topic: str) -> int:
     return [event.header.topic for event in log].index(topic)
 
@@ -156,6 +166,10 @@ DAMAGES: list[tuple[Damage, str]] = [
     (lambda log: _again(log, "target.held"), "I19"),
     (lambda log: _without(log, "target.held"), "I19"),
     (lambda log: _first(log, "target.routed"), "I13"),
+    (lambda log: _again(log, "deployment.stage_started"), "I14"),
+    (lambda log: _again(log, "deployment.stage_finished"), "I14"),
+    (lambda log: _without(log, "deployment.linked"), "I23"),
+    (lambda log: _restored(log, "another.1"), "was not live"),
 ]
 
 

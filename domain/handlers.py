@@ -170,11 +170,12 @@ async def _take_back(deployment: Deployment, visit: Visit) -> str:
     target = await visit.streams.load(Target, target_stream(deployment.recorded_plan.target))
     live = target.live
     if deployment.status is not Status.SUCCEEDED or not live or live.deployment != deployment.id:
-        raise _conflict(deployment, "be rolled back: it is not what is live")
+        raise _conflict(deployment, "be rolled back: it is not what is live", but="rollback")
     where = await _known_environment(deployment.recorded_plan.environment, visit)
     healthy = target.healthy_before(live.id, where.document["history_limit"])
     if healthy is None:
-        raise _conflict(deployment, "be rolled back: no earlier healthy revision is kept")
+        why = "be rolled back: no earlier healthy revision is kept"
+        raise _conflict(deployment, why, but="rollback")
     source = await visit.streams.existing(Deployment, deployment_stream(healthy.deployment))
     plan: Plan = redeploy(source.recorded_plan, workspace_of=healthy.workspace)
     requested = Deployment.Requested(plan=plan, plan_hash=plan.hash(), rollback_of=deployment.id)
@@ -203,9 +204,9 @@ def _check_version(version: int, if_match: int | None) -> None:
         raise PreconditionFailedError(etag=version)
 
 
-def _conflict(deployment: Deployment, action: str) -> StateConflictError:
+def _conflict(deployment: Deployment, action: str, but: str = "") -> StateConflictError:
     return StateConflictError(
         status=deployment.status.value,
         action=action,
-        legal_actions=legal_actions(deployment),
+        legal_actions=[name for name in legal_actions(deployment) if name != but],
     )

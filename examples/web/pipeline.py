@@ -14,7 +14,7 @@ build = Run(
 )
 lint = Run(
     name="lint",
-    run=["python", "-W", "error", "-c", "import ast; ast.parse(open('server.py').read())"],
+    run=["python", "-W", "error", "-c", "import ast, pathlib; ast.parse(pathlib.Path('server.py').read_text())"],
     timeout="60s",
 )
 deploy = Deploy(

@@ -281,7 +281,7 @@ def test_without_its_server_the_store_is_used_under_its_lock(
 ) -> None:
     house.environment["XDG_CONFIG_HOME"] = str(house.configuration) + "-none"
     locked = run(house, "rebuild")
-    assert locked.code != 0
+    assert locked.code == 5
     assert "has the store" in locked.err
     house.environment["XDG_CONFIG_HOME"] = str(house.configuration)
     house.stop()

@@ -66,6 +66,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Started and not retired, or healthy once."""
     running: tuple[str, ...] = ()
     """Revisions started and not retired."""
+    places: dict[str, tuple[Place, ...]] = {}
+    """Where the instances of each of them were when they were last recorded."""
     snapshot: Serving | None = None
     """What was served when the holder took its snapshot."""
     healthy: tuple[str, ...] = ()
@@ -195,14 +197,14 @@ def evolve(target: Target, fact: Fact) -> Target:
             revision = event.revision
             changes = {
                 "revisions": {**target.revisions, revision.id: revision},
-                "running": (*_without(target.running, revision.id), revision.id),
+                **_runs(target, revision.id, event.instances),
             }
         case Target.Routed():
             changes = {"serving": event.serving}
         case Target.RevisionRetired():
             changes = _retired(target, event.revision)
         case Target.Restored():
-            changes = {"running": (*_without(target.running, event.revision), event.revision)}
+            changes = _runs(target, event.revision, event.instances)
         case Target.Released():
             changes = _released(target, event)
         case _:
@@ -225,11 +227,19 @@ def release(
     return (released, *(Target.Held(deployment=next_one) for next_one in target.queue[:1]))
 
 
+def _runs(target: Target, revision: str, instances: tuple[Place, ...]) -> dict[str, object]:
+    return {
+        "running": (*_without(target.running, revision), revision),
+        "places": {**target.places, revision: instances},
+    }
+
+
 def _retired(target: Target, revision: str) -> dict[str, object]:
     running = _without(target.running, revision)
     kept = revision in target.healthy
     return {
         "running": running,
+        "places": {key: value for key, value in target.places.items() if key != revision},
         "revisions": target.revisions
         if kept
         else {key: value for key, value in target.revisions.items() if key != revision},

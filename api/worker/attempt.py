@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -12,11 +11,13 @@ import structlog
 from ...domain.commands import FinishStage
 from ...domain.deployment import StageStatus
 from ...domain.errors import FencedError, LedgerError, PlatformUnavailableError
-from ...domain.stages import CANCEL, PERFORM, Outcome, Work
+from ...domain.stages import CANCEL, PERFORM, Outcome, RetireSpec, RunSpec, Work
 from ...domain.stages.work import errored, failed
 
 GRACE_SECONDS = 5.0
-"""What a try gets beyond its deadline to report that it ended by it."""
+"""What the platform gets beyond a deadline to end processes by it and to tell."""
+LATE_SECONDS = 1.0
+"""What a try gets beyond its deadline that has no process to be ended by it."""
 STOP_SECONDS = 10.0
 """What a command gets to end when it is cancelled."""
 FIRST_RETRY_SECONDS = 0.1
@@ -90,9 +91,10 @@ class Attempt:
 
 
 async def _within_deadline(work: Work) -> Outcome:
-    left = work.effect.deadline - work.outside.clock.now() + timedelta(seconds=GRACE_SECONDS)
+    late = GRACE_SECONDS if isinstance(work.stage.spec, (RunSpec, RetireSpec)) else LATE_SECONDS
+    left = (work.effect.deadline - work.outside.clock.now()).total_seconds()
     # After a takeover the deadline may have passed: one look at the world is still due.
-    seconds = max(left.total_seconds(), GRACE_SECONDS)
+    seconds = left + late if left > 0 else GRACE_SECONDS
     try:
         async with asyncio.timeout(seconds):
             return await _until_reachable(work)

@@ -75,9 +75,14 @@ class Keeper:
         route = await self._outside.platform.routed(name)
         instances = await self._outside.platform.instances(name, live.id)
         missing = live.capacity - sum(instance.alive for instance in instances)
-        if not missing and route is not None and route.weights == serving.weights:
+        if missing:
+            gone = f"{missing} of {live.capacity} instances were gone"
+        elif route is None or route.weights != serving.weights:
+            gone = "its route was gone"
+        elif places(instances) != target.places.get(live.id):
+            gone = "it was brought back, and that was not recorded"
+        else:
             return False
-        gone = f"{missing} of {live.capacity} instances were gone" if missing else "no route to it"
         await self._restore(target, live, serving, lease, gone)
         return missing > 0 and bool(instances)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from ..errors import SecretMissingError
 from ..event import Event
 from ..ports import Route
-from ..target import Revision, Serving, Target
+from ..target import Place, Revision, Serving, Target
 from .asking import Address, ask
 from .start import places, revision_spec
-from .work import Outcome, Work, failed, succeeded
+from .work import Outcome, Work, deaths, failed, succeeded
 
 
 class RestoreSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="restore"):
@@ -40,11 +41,17 @@ async def _serve_nothing(work: Work) -> Outcome:
 
 
 async def _bring_up(work: Work, revision: Revision) -> tuple[tuple[Event, ...], Outcome | None]:
-    platform = work.outside.platform
-    before = await platform.instances(work.target.name, revision.id)
+    platform, known = work.outside.platform, work.target.places.get(revision.id)
+    try:
+        spec = revision_spec(revision, work.outside.secrets)
+    except SecretMissingError:
+        # What needs no start needs no secret.
+        if await _all_run(work, revision.id, known):
+            return (), None
+        raise
     # Also where all run: it may be about to be retired, and must not be any more.
-    instances = await platform.start(work.effect, revision_spec(revision, work.outside.secrets))
-    if all(instance.alive for instance in before) and list(before) == list(instances):
+    instances = await platform.start(work.effect, spec)
+    if places(instances) == known and not deaths(instances):
         return (), None
     detail = "it was gone when traffic had to go back"
     restored = Target.Restored(revision=revision.id, detail=detail, instances=places(instances))
@@ -53,3 +60,8 @@ async def _bring_up(work: Work, revision: Revision) -> tuple[tuple[Event, ...], 
     if verdict.status == "succeeded":
         return (restored,), None
     return (restored,), failed(verdict.message or "It did not come up again.")
+
+
+async def _all_run(work: Work, revision: str, known: tuple[Place, ...] | None) -> bool:
+    instances = await work.outside.platform.instances(work.target.name, revision)
+    return places(instances) == known and not deaths(instances)

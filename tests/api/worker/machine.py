@@ -59,8 +59,8 @@ class Machine:
         """Revisions that fail their checks."""
         self.keys: dict[int, str] = {}
         """The effect that started what listens on a port."""
-        self.stillborn = (0, 0)
-        """From which port to which what is started there ends at once."""
+        self.stillborn = range(0)
+        """Ports: what is started there ends at once."""
         self.missed = 0
         """How many of the next checks fail."""
         self._journal: dict[str, Ended | None] = {}
@@ -213,7 +213,7 @@ class Machine:
     def _fresh(self, key: str) -> Instance:
         port = next(self._ports)
         self.keys[port] = key
-        return Instance(HOST, port, port, alive=port not in range(*self.stillborn))
+        return Instance(HOST, port, port, alive=port not in self.stillborn)
 
     async def _call(self, verb: str, effect: Effect, act: Callable[[], Result]) -> Result:
         life = self._life

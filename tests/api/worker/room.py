@@ -16,6 +16,7 @@ from shipslog.domain.commands import Command, DefineEnvironment, DefinePipeline,
 from shipslog.domain.deployment import Deployment
 from shipslog.domain.deployment import stream_of as deployment_stream
 from shipslog.domain.environment import Environment
+from shipslog.domain.errors import SecretMissingError
 from shipslog.domain.memory import Ledger
 from shipslog.domain.stages import Outside
 from shipslog.domain.target import Target
@@ -46,8 +47,11 @@ class FastClock:
         await asyncio.sleep(seconds / SPEED)
 
 
-class Nothing:
-    """Blobs that nobody reads, and no secrets."""
+class Cupboard:
+    """Blobs that nobody reads, and secrets that say their name as long as they are there."""
+
+    def __init__(self) -> None:
+        self.is_lost = False
 
     async def put(self, content: bytes) -> str:
         return f"sha256:{len(content):064x}"
@@ -57,6 +61,8 @@ class Nothing:
         return None
 
     def resolve(self, reference: str) -> str:
+        if self.is_lost:
+            raise SecretMissingError(reference=reference)
         return reference
 
 
@@ -71,6 +77,7 @@ class Room:
         self.clock = FastClock()
         self.ledger = Ledger(self.clock)
         self.machine = Machine()
+        self.secrets = Cupboard()
         self._parts: list[asyncio.Task[None]] = []
 
     async def begin(self, *stages: dict[str, Any]) -> None:
@@ -82,7 +89,7 @@ class Room:
 
     def start(self) -> None:
         """Let a worker begin with nothing but the log."""
-        outside = Outside(self.machine, self.machine, Nothing(), Nothing(), self.clock)
+        outside = Outside(self.machine, self.machine, self.secrets, self.secrets, self.clock)
         streams = self.ledger.door.streams
         workshop = Workshop(self.ledger, streams, outside, "sub_system", _unnoticed)
         keeper = Keeper(workshop)

@@ -56,7 +56,7 @@ async def test_what_ends_again_and_again_is_restored_ever_more_slowly(room: Room
 async def test_what_ends_at_once_is_tried_again_and_not_called_restored(room: Room) -> None:
     live = await first_version(room)
     newest = max(one.port for one in room.machine.fleets[TARGET, live])
-    room.machine.stillborn = (newest + 1, newest + 7)
+    room.machine.stillborn = range(newest + 1, newest + 7)
     room.machine.die()
     await room.until(room.is_as_logged)
     await room.until(lambda: was_restored(room))
@@ -121,6 +121,16 @@ async def test_a_restoration_is_recorded_also_where_others_write_to_the_target(
     assert (await room.end_of(next_one)).status is Status.SUCCEEDED
     topics = await room.topics()
     assert topics.index("target.queued") < topics.index(RESTORED)
+
+
+async def test_a_restoration_whose_record_was_lost_is_recorded_by_the_next(room: Room) -> None:
+    await first_version(room)
+    room.machine.die()
+    restored = room.machine.gate("route", "after")
+    await restored.reached.wait()
+    await room.take_over()
+    await room.until(lambda: was_restored(room))
+    assert await room.is_as_logged()
 
 
 async def test_an_owner_whom_the_platform_refuses_is_followed_by_another(room: Room) -> None:

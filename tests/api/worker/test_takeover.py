@@ -124,6 +124,36 @@ async def test_a_death_while_it_is_undone_leaves_the_old_revision_live(room: Roo
     assert (TARGET, f"{name}.1") not in room.machine.fleets
 
 
+async def test_what_an_undoing_brought_back_is_recorded_also_by_its_next_owner(
+    room: Room,
+) -> None:
+    await room.begin(BUILD, DEPLOY)
+    await room.deployed("1.0.0")
+    name = await room.deploy("2.0.0")
+    await room.until(lambda: is_running(room, name, "deploy.monitor"))
+    room.machine.die()
+    started = room.machine.gate("start", "after")
+    await started.reached.wait()
+    assert (await room.deployment(name)).has_status("deploy.undo_switch", StageStatus.RUNNING)
+    await room.take_over()
+    room.machine.open()
+    assert (await room.end_of(name)).status is Status.ROLLED_BACK
+    assert "target.restored" in await room.topics()
+    await room.until(room.is_as_logged)
+
+
+async def test_the_way_back_to_what_runs_needs_no_secret(room: Room) -> None:
+    with_secret = {**DEPLOY, "env": {"PASSWORD": {"secret": "env:PASSWORD"}}}
+    await room.begin(BUILD, with_secret)
+    await room.deployed("1.0.0")
+    name = await room.deploy("2.0.0")
+    await room.until(lambda: is_running(room, name, "deploy.monitor"))
+    room.secrets.is_lost = True
+    room.machine.sick.add(f"{name}.1")
+    assert (await room.end_of(name)).status is Status.ROLLED_BACK
+    await room.until(room.is_as_logged)
+
+
 async def test_a_watch_that_nobody_kept_is_not_believed(room: Room) -> None:
     await room.begin(BUILD, DEPLOY)
     await room.deployed("1.0.0")

@@ -1,0 +1,172 @@
+"""One call of `append_events`: what a group of appends assumes, what is sent, what comes back.
+
+A writer cannot read before it has the order lock, and must not think while it has it. So it
+decides its group on what the appends themselves claim; the database compares that with what is
+so, and where they differ it stores nothing and answers with what is so, to be decided on again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from ....domain.append import Append, Appended
+from ....domain.event import Recorded
+from ..batch import Batch, Facts, Start, streams_of
+from ..rows import Settled
+from .wire import bytes_array, int_array, text_array
+
+APPEND = """
+SELECT head, recorded_at, facts FROM append_events(
+    %b, %s::text, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %s::jsonb
+)
+"""
+_LARGEST = 2**63 - 2
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Found(msgspec.Struct):
+    """What is so, of everything that a group named."""
+
+    versions: dict[str, int] | None
+    known: dict[str, tuple[str, int, int]] | None
+    owners: dict[str, tuple[str, int]]
+    epoch: int | None
+
+
+_decode_found = msgspec.json.Decoder(_Found).decode
+
+
+class Answer(NamedTuple):
+    """What `append_events` returns; `head` is None where nothing was stored."""
+
+    head: int | None
+    recorded_at: datetime | None
+    facts: str | None
+
+    def placed(self, appended: Appended, start: Start) -> Appended:
+        """Return where an append stands, which was decided for another place or instant."""
+        moved = (self.head or 0) - start.head
+        at = self.recorded_at.astimezone(UTC) if self.recorded_at else start.at
+        if not moved and at == start.at:
+            return appended
+        events = tuple(
+            Recorded(event.position + moved, replace(event.header, recorded_at=at), event.payload)
+            for event in appended.events
+        )
+        return Appended(appended.first + moved, appended.last + moved, events)
+
+
+class Group:
+    """What appends that are sent together name."""
+
+    def __init__(self, appends: Sequence[Append]) -> None:
+        self.versions: dict[str, int] = {}
+        """Streams that are read or written, and the version that the first append claims."""
+        self.owners: dict[str, tuple[str, int]] = {}
+        self.commands = [command.id for append in appends for command in append.commands]
+        self.epoch: int | None = None
+        """The token of the first lease without a stream."""
+        self.touched: set[str] = set()
+        """Streams whose work is leased or changed."""
+        for append in appends:
+            self._note(append)
+
+    def _note(self, append: Append) -> None:
+        versions = self.versions
+        for stream, version in append.expects.items():
+            versions.setdefault(stream, _possible(version))
+        for draft in append.drafts:
+            if draft.stream not in versions:
+                versions[draft.stream] = _possible(draft.version - 1)
+        for due in append.due:
+            self.touched.add(due.stream)
+        lease = append.lease
+        if lease is None:
+            return
+        if lease.stream:
+            self.touched.add(lease.stream)
+            self.owners.setdefault(lease.stream, (lease.owner, lease.token))
+        elif self.epoch is None:
+            self.epoch = lease.token
+
+
+def assumed(group: Group, head: int, at: datetime) -> Facts:
+    """Return the facts as the appends claim them."""
+    return Facts(Start(head, at, group.epoch or 0), group.versions, {}, group.owners)
+
+
+def corrected(facts: Facts, answer: Answer) -> Facts:
+    """Return the facts as the database has answered them."""
+    found = _decode_found(answer.facts or "")
+    known = {command: Settled(*settled) for command, settled in (found.known or {}).items()}
+    start = facts.start._replace(epoch=found.epoch or 0)
+    return Facts(start, found.versions or {}, {**facts.known, **known}, found.owners)
+
+
+def values(group: Group, facts: Facts, batch: Batch, *, releases_early: bool) -> Sequence[Any]:
+    """Return what a decided group sends."""
+    rows, settled, head = batch.rows, batch.settled, facts.start.head
+    return (
+        facts.start.at,
+        msgspec.to_builtins(facts.start.at),
+        releases_early,
+        text_array([row.stream for row in rows]),
+        int_array([row.version for row in rows]),
+        text_array([row.topic for row in rows]),
+        bytes_array([row.state for row in rows]),
+        text_array(facts.versions),
+        int_array(list(facts.versions.values())),
+        text_array(settled),
+        text_array([one.sha256 for one in settled.values()]),
+        int_array([one.first - head for one in settled.values()]),
+        int_array([one.last - head for one in settled.values()]),
+        text_array([i for i in group.commands if i not in settled and i not in facts.known]),
+        _work(group, facts, batch),
+    )
+
+
+def require_storable(append: Append) -> None:
+    """Pass an append whose texts PostgreSQL can hold.
+
+    Errors: ValueError for a NUL or a lone surrogate.
+    """
+    texts: list[str] = [*streams_of(append), *_ids(append)]
+    texts += (due.stream for due in append.due)
+    if append.lease is not None:
+        texts += (append.lease.stream, append.lease.owner)
+    text = "".join(texts)
+    if "\0" in text:
+        message = "a name holds a NUL"
+        raise ValueError(message)
+    text.encode()
+
+
+def _ids(append: Append) -> Iterable[str]:
+    for command in append.commands:
+        yield command.id
+        yield command.sha256
+
+
+def _work(group: Group, facts: Facts, batch: Batch) -> str | None:
+    if not group.touched and group.epoch is None:
+        return None
+    changes = {
+        "touched": sorted(group.touched),
+        "leased": list(group.owners),
+        "owners": facts.owners,
+        "epoch": None if group.epoch is None else facts.start.epoch,
+        "due": batch.due,
+        "forgotten": list(batch.forgotten),
+    }
+    return _encode(changes).decode()
+
+
+def _possible(version: int) -> int:
+    # What no stream can have is decided, and refused, on the version 0.
+    return version if 0 <= version <= _LARGEST else 0

@@ -1,0 +1,220 @@
+"""The writer: the one task with the one connection by which this process appends.
+
+What has gathered in its queue goes into one transaction; each caller is answered for itself, once
+the commit is durable. A caller that is cancelled does not cancel what it has queued. A connection
+on which anything failed is closed, and every append that was on it is of unknown outcome.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import count
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.errors import Diagnostic
+
+from ....domain.append import Appended
+from ....domain.errors import OutcomeUnknownError
+from ..batch import Batch, Facts
+from ..errors import ClosedLedgerError
+from ..rows import Prepared
+from .appending import APPEND, Answer, Group, assumed, corrected, values
+from .connections import Connections, Row, discard
+from .durable import BARRIER, DurableHead, measured_flush
+
+GROUP = 64
+"""How many waiting callers one transaction takes at most: while it is stored, others prepare."""
+EARLY_ABOVE_SECONDS = 0.0003
+"""From this long a flush on, several writers are faster when they release the order lock early."""
+ATTEMPTS = 4
+"""So often a group is decided anew on newer facts; then each append of it for itself."""
+
+
+class Release(Enum):
+    """When a writer gives up the order lock: the next writer waits for it."""
+
+    AFTER_FLUSH = "after flush"
+    """Best for one process, or where a flush takes next to nothing."""
+    EARLY = "early"
+    """At the commit, before its flush; callers wait for a later flush, which all writers share."""
+    MEASURED = "measured"
+    """As the flush turns out that is measured when the first connection is made."""
+
+
+class _Task:
+    """An append and who waits for it."""
+
+    __slots__ = ("error", "future", "prepared", "result")
+
+    def __init__(self, prepared: Prepared, future: asyncio.Future[Appended]) -> None:
+        self.prepared = prepared
+        self.future = future
+        self.result: Appended | None = None
+        self.error: Exception | None = None
+
+    def answer(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        elif self.result is not None:
+            self.future.set_result(self.result)
+
+
+class Writer:
+    """Queues appends and commits them in groups."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        head: DurableHead,
+        now: Callable[[], datetime],
+        release: Release,
+    ) -> None:
+        self._connections = connections
+        self._head = head
+        self._now = now
+        self._release = release
+        self._queue: list[_Task] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._connection: AsyncConnection[Row] | None = None
+        self._recorded_at = datetime.min.replace(tzinfo=UTC)
+        self._warning: str | None = None
+        self._is_closed = False
+
+    @property
+    def is_early(self) -> bool:
+        """Whether the order lock is released before the flush."""
+        return self._release is Release.EARLY
+
+    @property
+    def waiting(self) -> int:
+        """How many appends are queued."""
+        return len(self._queue)
+
+    def is_own(self, pid: int) -> bool:
+        """Say whether a server process is the one on this writer's connection."""
+        connection = self._connection
+        return connection is not None and connection.info.backend_pid == pid
+
+    async def append(self, prepared: Prepared) -> Appended:
+        """Append durably.
+
+        Errors: those of `Log.append`; StoreUnreachableError where nothing was sent.
+        """
+        if self._is_closed:
+            raise ClosedLedgerError
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Task(prepared, future))
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        return await future
+
+    async def close(self) -> None:
+        """Write what is queued, then close the connection."""
+        self._is_closed = True
+        if self._draining is not None:
+            await self._draining
+        await self._disconnect()
+
+    async def _drain(self) -> None:
+        while self._queue:
+            group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+            await self._perform(group)
+            for task in group:
+                task.answer()
+        self._draining = None
+
+    async def _perform(self, tasks: Sequence[_Task]) -> None:
+        try:
+            connection = self._connection or await self._connect()
+        except Exception as error:  # noqa: BLE001 - callers wait for an answer
+            for task in tasks:
+                task.error = error
+            return
+        try:
+            await self._store(connection, tasks)
+        except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
+            await self._disconnect()
+            for task in tasks:
+                task.error = OutcomeUnknownError()
+                task.error.__cause__ = error
+
+    async def _store(self, connection: AsyncConnection[Row], tasks: Sequence[_Task]) -> None:
+        group = Group([task.prepared.append for task in tasks])
+        facts = assumed(group, self._head.position, max(self._now(), self._recorded_at))
+        for attempt in count():
+            batch = _decide(tasks, facts)
+            if attempt and not batch.settled:
+                break  # the facts, which are no assumption any more, leave nothing to store
+            sent = values(group, facts, batch, releases_early=self.is_early)
+            answer = await self._send(connection, sent)
+            if answer.head is not None:
+                self._place(tasks, answer, facts, len(batch.rows))
+                break
+            if attempt >= ATTEMPTS and len(tasks) > 1:
+                for task in tasks:
+                    await self._store(connection, [task])
+                return
+            facts = corrected(facts, answer)
+        if not self.is_early and any(task.result and task.result.known for task in tasks):
+            # Another process may have stored it, and released the lock early.
+            await connection.execute(BARRIER)
+
+    async def _send(self, connection: AsyncConnection[Row], sent: Sequence[Any]) -> Answer:
+        self._warning = None
+        if self.is_early:
+            async with connection.pipeline() as pipeline:
+                cursor = await connection.execute(APPEND, sent, binary=True)
+                await pipeline.sync()
+                await connection.execute(BARRIER)
+        else:
+            cursor = await connection.execute(APPEND, sent, binary=True)
+        found = await cursor.fetchone()
+        if self._warning is not None or found is None:
+            # For instance: the wait for a standby was given up, and the commit is only local.
+            raise psycopg.OperationalError(self._warning or "no answer")
+        return Answer(*found)
+
+    def _place(self, tasks: Sequence[_Task], answer: Answer, facts: Facts, rows: int) -> None:
+        for task in tasks:
+            if task.result is not None and not task.result.known:
+                task.result = answer.placed(task.result, facts.start)
+        if answer.recorded_at is not None:
+            self._recorded_at = answer.recorded_at.astimezone(UTC)
+        if rows:
+            self._head.publish((answer.head or 0) + rows)
+
+    async def _connect(self) -> AsyncConnection[Row]:
+        connection = await self._connections.connect()
+        if self._release is Release.MEASURED:
+            is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
+            self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
+        connection.add_notice_handler(self._note_warning)
+        self._connection = connection
+        return connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await discard(connection)
+
+    def _note_warning(self, notice: Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warning = notice.message_primary
+
+
+def _decide(tasks: Sequence[_Task], facts: Facts) -> Batch:
+    batch = Batch(facts)
+    for task in tasks:
+        task.result = task.error = None
+        try:
+            task.result = batch.add(task.prepared)
+        except Exception as error:  # noqa: BLE001 - it is this caller's, and goes to it
+            task.error = error
+    return batch

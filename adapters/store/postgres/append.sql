@@ -97,9 +97,6 @@ BEGIN
     IF releases_early THEN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
-    IF streams <> '{}' THEN
-        PERFORM pg_notify('shipslog', '');
-    END IF;
 END $$;
 
 GRANT EXECUTE ON FUNCTION append_events TO shipslog_app;

@@ -8,8 +8,8 @@ so, and where they differ it stores nothing and answers with what is so, to be d
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -18,13 +18,12 @@ from ....domain.append import Append, Appended
 from ....domain.event import Recorded
 from ..batch import Batch, Facts, Start, streams_of
 from ..rows import Settled
-from .wire import bytes_array, int_array, text_array
+from .channel import Values
+from .wire import bytes_array, int_array, read_int, read_timestamp, text_array, timestamp
 
-APPEND = """
-SELECT head, recorded_at, facts FROM append_events(
-    %b, %s::text, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %b, %s::jsonb
-)
-"""
+JSONB_1 = b"\x01"
+"""The version before a `jsonb` in binary."""
+
 _LARGEST = 2**63 - 2
 
 _encode = msgspec.json.Encoder().encode
@@ -46,13 +45,22 @@ class Answer(NamedTuple):
     """What `append_events` returns; `head` is None where nothing was stored."""
 
     head: int | None
-    recorded_at: datetime | None
-    facts: str | None
+    recorded_at: datetime
+    facts: bytes
+
+    @classmethod
+    def read(cls, row: Sequence[bytes | None], start: Start) -> Self:
+        """Read a row as it came; where nothing is said of the instant, it is the writer's."""
+        head, recorded_at, facts = row
+        return cls(
+            None if head is None else read_int(head),
+            start.at if recorded_at is None else read_timestamp(recorded_at),
+            facts or b"",
+        )
 
     def placed(self, appended: Appended, start: Start) -> Appended:
         """Return where an append stands, which was decided for another place or instant."""
-        moved = (self.head or 0) - start.head
-        at = self.recorded_at.astimezone(UTC) if self.recorded_at else start.at
+        moved, at = (self.head or 0) - start.head, self.recorded_at
         if not moved and at == start.at:
             return appended
         events = tuple(
@@ -103,19 +111,19 @@ def assumed(group: Group, head: int, at: datetime) -> Facts:
 
 def corrected(facts: Facts, answer: Answer) -> Facts:
     """Return the facts as the database has answered them."""
-    found = _decode_found(answer.facts or "")
+    found = _decode_found(answer.facts)
     known = {command: Settled(*settled) for command, settled in (found.known or {}).items()}
     start = facts.start._replace(epoch=found.epoch or 0)
     return Facts(start, found.versions or {}, {**facts.known, **known}, found.owners)
 
 
-def values(group: Group, facts: Facts, batch: Batch, *, releases_early: bool) -> Sequence[Any]:
-    """Return what a decided group sends."""
+def values(group: Group, facts: Facts, batch: Batch, *, releases_early: bool) -> Values:
+    """Return what a decided group sends, in the order of `append_events`."""
     rows, settled, head = batch.rows, batch.settled, facts.start.head
     return (
-        facts.start.at,
-        msgspec.to_builtins(facts.start.at),
-        releases_early,
+        timestamp(facts.start.at),
+        _encode(facts.start.at)[1:-1],
+        bytes((releases_early,)),
         text_array([row.stream for row in rows]),
         int_array([row.version for row in rows]),
         text_array([row.topic for row in rows]),
@@ -153,7 +161,7 @@ def _ids(append: Append) -> Iterable[str]:
         yield command.sha256
 
 
-def _work(group: Group, facts: Facts, batch: Batch) -> str | None:
+def _work(group: Group, facts: Facts, batch: Batch) -> bytes | None:
     if not group.touched and group.epoch is None:
         return None
     changes = {
@@ -164,7 +172,7 @@ def _work(group: Group, facts: Facts, batch: Batch) -> str | None:
         "due": batch.due,
         "forgotten": list(batch.forgotten),
     }
-    return _encode(changes).decode()
+    return JSONB_1 + _encode(changes)
 
 
 def _possible(version: int) -> int:

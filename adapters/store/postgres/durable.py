@@ -7,23 +7,15 @@ the log was flushed up to where it ended after the read, or the reader flushes i
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from statistics import median
 
-import psycopg
 from psycopg import AsyncConnection
 
-from ....domain.errors import LedgerError
 from ..head import Head
-from .connections import Connections, Row, discard
+from .connections import Connections, Row
 
-CHANNEL = "shipslog"
-POLL_SECONDS = 1.0
-PAUSE_SECONDS = 0.2
 MEASURED = 7
 
 # What a snapshot shows was written into the log before the statement asks where the log ends.
@@ -85,45 +77,6 @@ class DurableHead:
             if position > self.position and not flushed:
                 connection.execute(BARRIER)
         return int(position)
-
-
-class Listener:
-    """Follows the head of the database: a notification is a hint, a look each second the truth."""
-
-    def __init__(
-        self, connections: Connections, head: DurableHead, is_own: Callable[[int], bool]
-    ) -> None:
-        self._connections = connections
-        self._head = head
-        self._is_own = is_own
-        """Whether a server process is the one that writes for us, whose news are known here."""
-
-    async def run(self) -> None:
-        """Follow until cancelled."""
-        while True:
-            with suppress(psycopg.Error, LedgerError):
-                await self._listen()
-            with suppress(psycopg.Error, LedgerError):
-                await self._head.refresh()
-            await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _listen(self) -> None:
-        connection = await self._connections.connect()
-        try:
-            # Listening comes before looking, or a move between the two would be missed.
-            await connection.execute(f"LISTEN {CHANNEL}")
-            while True:
-                await self._head.refresh()
-                while await self._hears_nothing_new(connection):
-                    pass
-        finally:
-            await discard(connection)
-
-    async def _hears_nothing_new(self, connection: AsyncConnection[Row]) -> bool:
-        heard = [
-            notify.pid async for notify in connection.notifies(timeout=POLL_SECONDS, stop_after=1)
-        ]
-        return bool(heard) and all(self._is_own(pid) for pid in heard)
 
 
 async def measured_flush(connection: AsyncConnection[Row]) -> float:

@@ -68,10 +68,6 @@ class PostgresReader:
         """Implement `Log.head`."""
         return await self._durable.refresh()
 
-    async def wait_beyond(self, position: int, timeout: float) -> int:
-        """Implement `Log.wait_beyond`."""
-        return await self._durable.beyond(position, timeout)
-
     async def command(self, command_id: str) -> Appended | None:
         """Implement `Log.command`."""
         async with self._connections.borrow() as connection:

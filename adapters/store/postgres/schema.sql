@@ -83,17 +83,14 @@ END $$;
 
 -- A whole statement is looked at once: for each row it would cost as much as the row itself.
 CREATE FUNCTION refuse_gaps() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    lowest  bigint;
-    highest bigint;
-    number  bigint;
 BEGIN
-    SELECT min(position), max(position), count(*) INTO lowest, highest, number FROM added;
-    IF number > 0 AND (highest - lowest + 1 <> number OR lowest < 1 OR (
-        lowest > 1 AND NOT EXISTS (
-            SELECT FROM shipslog.stored_events WHERE position = lowest - 1
-        )
-    )) THEN
+    IF (
+        SELECT max(position) - min(position) + 1 <> count(*) OR min(position) < 1 OR (
+            min(position) > 1 AND NOT EXISTS (
+                SELECT FROM shipslog.stored_events AS e WHERE e.position = min(a.position) - 1
+            )
+        ) FROM added AS a
+    ) THEN
         RAISE EXCEPTION 'an event gets the next position' USING ERRCODE = 'restrict_violation';
     END IF;
     RETURN NULL;

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 from ..keyring import Keyring
 from .connections import Connections
-from .durable import DurableHead, Listener
+from .durable import DurableHead
 from .log import PostgresLog
+from .news import Listener
 from .reading import PostgresReader
 from .schema import require_ledger
 from .tables.blobs import PostgresBlobs
@@ -68,8 +68,8 @@ class PostgresStore:
         writer = Writer(connections, head, now, terms.release)
         self._writer = writer
         self._connections = connections
-        self._listening = asyncio.create_task(Listener(connections, head, writer.is_own).run())
-        self.log = PostgresLog(connections, head, writer)
+        self._listener = Listener(connections, head)
+        self.log = PostgresLog(connections, head, writer, self._listener)
         self.work = PostgresWork(connections, now, terms.lease)
         self.blobs = PostgresBlobs(connections, now)
         self.directory = PostgresDirectory(connections, now)
@@ -115,7 +115,5 @@ class PostgresStore:
     async def close(self) -> None:
         """Write what is queued and close every connection."""
         await self._writer.close()
-        self._listening.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._listening
+        await self._listener.close()
         await self._connections.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 
 from psycopg import BaseConnection
 from psycopg.abc import Buffer
@@ -13,17 +14,14 @@ from psycopg.pq import Format
 _HEADER = struct.Struct("!iiIii")
 _EMPTY = struct.Struct("!iiI")
 _LENGTH = struct.Struct("!i")
+_INT8_VALUE = struct.Struct("!q")
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _BYTEA, _INT8, _TEXT = 17, 20, 25
 
 
 class Wire(bytes):
     """A value as it goes to the server."""
-
-    __slots__ = ()
-
-
-class Bytea(Wire):
-    """`bytea[]`."""
 
     __slots__ = ()
 
@@ -40,9 +38,9 @@ class Text(Wire):
     __slots__ = ()
 
 
-def bytes_array(items: Sequence[bytes]) -> Bytea:
+def bytes_array(items: Sequence[bytes]) -> bytes:
     """Return a `bytea[]`."""
-    return Bytea(_array(_BYTEA, items))
+    return _array(_BYTEA, items)
 
 
 def text_array(items: Iterable[str]) -> Text:
@@ -61,8 +59,24 @@ def int_array(items: Sequence[int]) -> Int8:
 
 def register(connection: BaseConnection[object]) -> None:
     """Teach a connection to send these."""
-    for kind, dumper in ((Bytea, _ByteaDumper), (Int8, _Int8Dumper), (Text, _TextDumper)):
+    for kind, dumper in ((Int8, _Int8Dumper), (Text, _TextDumper)):
         connection.adapters.register_dumper(kind, dumper)
+
+
+def timestamp(at: datetime) -> bytes:
+    """Return a `timestamptz`."""
+    return _INT8_VALUE.pack((at - _EPOCH) // _MICROSECOND)
+
+
+def read_timestamp(value: bytes) -> datetime:
+    """Read a `timestamptz`."""
+    return _EPOCH + read_int(value) * _MICROSECOND
+
+
+def read_int(value: bytes) -> int:
+    """Read a `bigint`."""
+    number: int = _INT8_VALUE.unpack(value)[0]
+    return number
 
 
 def _array(element: int, items: Sequence[bytes]) -> bytes:
@@ -80,10 +94,6 @@ class _AsItIs(Dumper):
 
     def dump(self, obj: Buffer) -> Buffer:
         return obj
-
-
-class _ByteaDumper(_AsItIs):
-    oid = 1001
 
 
 class _Int8Dumper(_AsItIs):

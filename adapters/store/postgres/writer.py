@@ -12,20 +12,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
-from typing import Any
-
-import psycopg
-from psycopg import AsyncConnection
-from psycopg.errors import Diagnostic
 
 from ....domain.append import Appended
 from ....domain.errors import OutcomeUnknownError
 from ..batch import Batch, Facts
 from ..errors import ClosedLedgerError
 from ..rows import Prepared
-from .appending import APPEND, Answer, Group, assumed, corrected, values
-from .connections import Connections, Row, discard
-from .durable import BARRIER, DurableHead, measured_flush
+from .appending import Answer, Group, assumed, corrected, values
+from .channel import Channel
+from .connections import Connections
+from .durable import DurableHead, measured_flush
+from .news import News
 
 GROUP = 64
 """How many waiting callers one transaction takes at most: while it is stored, others prepare."""
@@ -82,9 +79,9 @@ class Writer:
         self._release = release
         self._queue: list[_Task] = []
         self._draining: asyncio.Task[None] | None = None
-        self._connection: AsyncConnection[Row] | None = None
+        self._channel: Channel | None = None
+        self._news = News(connections)
         self._recorded_at = datetime.min.replace(tzinfo=UTC)
-        self._warning: str | None = None
         self._is_closed = False
 
     @property
@@ -96,11 +93,6 @@ class Writer:
     def waiting(self) -> int:
         """How many appends are queued."""
         return len(self._queue)
-
-    def is_own(self, pid: int) -> bool:
-        """Say whether a server process is the one on this writer's connection."""
-        connection = self._connection
-        return connection is not None and connection.info.backend_pid == pid
 
     async def append(self, prepared: Prepared) -> Appended:
         """Append durably.
@@ -120,6 +112,7 @@ class Writer:
         self._is_closed = True
         if self._draining is not None:
             await self._draining
+        await self._news.close()
         await self._disconnect()
 
     async def _drain(self) -> None:
@@ -132,20 +125,20 @@ class Writer:
 
     async def _perform(self, tasks: Sequence[_Task]) -> None:
         try:
-            connection = self._connection or await self._connect()
+            channel = await self._open()
         except Exception as error:  # noqa: BLE001 - callers wait for an answer
             for task in tasks:
                 task.error = error
             return
         try:
-            await self._store(connection, tasks)
+            await self._store(channel, tasks)
         except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
             await self._disconnect()
             for task in tasks:
                 task.error = OutcomeUnknownError()
                 task.error.__cause__ = error
 
-    async def _store(self, connection: AsyncConnection[Row], tasks: Sequence[_Task]) -> None:
+    async def _store(self, channel: Channel, tasks: Sequence[_Task]) -> None:
         group = Group([task.prepared.append for task in tasks])
         facts = assumed(group, self._head.position, max(self._now(), self._recorded_at))
         for attempt in count():
@@ -153,60 +146,45 @@ class Writer:
             if attempt and not batch.settled:
                 break  # the facts, which are no assumption any more, leave nothing to store
             sent = values(group, facts, batch, releases_early=self.is_early)
-            answer = await self._send(connection, sent)
+            row = await channel.append(sent, has_barrier=self.is_early)
+            answer = Answer.read(row, facts.start)
             if answer.head is not None:
                 self._place(tasks, answer, facts, len(batch.rows))
                 break
             if attempt >= ATTEMPTS and len(tasks) > 1:
                 for task in tasks:
-                    await self._store(connection, [task])
+                    await self._store(channel, [task])
                 return
             facts = corrected(facts, answer)
         if not self.is_early and any(task.result and task.result.known for task in tasks):
             # Another process may have stored it, and released the lock early.
-            await connection.execute(BARRIER)
-
-    async def _send(self, connection: AsyncConnection[Row], sent: Sequence[Any]) -> Answer:
-        self._warning = None
-        if self.is_early:
-            async with connection.pipeline() as pipeline:
-                cursor = await connection.execute(APPEND, sent, binary=True)
-                await pipeline.sync()
-                await connection.execute(BARRIER)
-        else:
-            cursor = await connection.execute(APPEND, sent, binary=True)
-        found = await cursor.fetchone()
-        if self._warning is not None or found is None:
-            # For instance: the wait for a standby was given up, and the commit is only local.
-            raise psycopg.OperationalError(self._warning or "no answer")
-        return Answer(*found)
+            await channel.barrier()
 
     def _place(self, tasks: Sequence[_Task], answer: Answer, facts: Facts, rows: int) -> None:
         for task in tasks:
             if task.result is not None and not task.result.known:
                 task.result = answer.placed(task.result, facts.start)
-        if answer.recorded_at is not None:
-            self._recorded_at = answer.recorded_at.astimezone(UTC)
+        self._recorded_at = max(self._recorded_at, answer.recorded_at)
         if rows:
             self._head.publish((answer.head or 0) + rows)
+            self._news.send()
 
-    async def _connect(self) -> AsyncConnection[Row]:
+    async def _open(self) -> Channel:
+        if self._channel is not None:
+            if not self._channel.is_broken:
+                return self._channel
+            await self._disconnect()
         connection = await self._connections.connect()
         if self._release is Release.MEASURED:
             is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
             self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
-        connection.add_notice_handler(self._note_warning)
-        self._connection = connection
-        return connection
+        self._channel = await Channel.open(connection)
+        return self._channel
 
     async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await discard(connection)
-
-    def _note_warning(self, notice: Diagnostic) -> None:
-        if notice.severity_nonlocalized == "WARNING":
-            self._warning = notice.message_primary
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
 
 
 def _decide(tasks: Sequence[_Task], facts: Facts) -> Batch:

@@ -7,6 +7,7 @@ the same round trip. The driver's cursors would cost several times as much as bo
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Self
 
@@ -14,10 +15,12 @@ import psycopg
 from psycopg import AsyncConnection, pq
 from psycopg.errors import Diagnostic
 
-from .connections import Row, discard
+from .connections import Row as Found
+from .connections import discard
 from .durable import BARRIER
 
 Values = Sequence[bytes | None]
+Row = list[bytes | None]
 
 APPEND = """
 PREPARE append (
@@ -30,18 +33,27 @@ PREPARE append (
 _BINARY = [pq.Format.BINARY] * 15
 
 
-class Channel:
-    """Carries one exchange at a time."""
+class _Exchange:
+    """What was sent, and what of its answer is here."""
 
-    def __init__(self, connection: AsyncConnection[Row]) -> None:
+    __slots__ = ("answered", "missing", "rows", "warning")
+
+    def __init__(self, number: int, answered: asyncio.Future[list[Row]]) -> None:
+        self.missing = number
+        self.answered = answered
+        self.rows: list[Row] = []
+        self.warning: str | None = None
+
+
+class Channel:
+    """Carries any number of exchanges, answered in the order in which they were sent."""
+
+    def __init__(self, connection: AsyncConnection[Found]) -> None:
         self._connection = connection
         self._wire = connection.pgconn
         self._loop = asyncio.get_running_loop()
         self._socket = self._wire.socket
-        self._answered: asyncio.Future[list[list[bytes | None]]] | None = None
-        self._rows: list[list[bytes | None]] = []
-        self._missing = 0
-        self._warning: str | None = None
+        self._under_way: deque[_Exchange] = deque()
         self.is_broken = False
         """Whether the server has gone, or an answer was not what it should be."""
         connection.add_notice_handler(self._note_warning)
@@ -49,13 +61,13 @@ class Channel:
         self._loop.add_reader(self._socket, self._read)
 
     @classmethod
-    async def open(cls, connection: AsyncConnection[Row]) -> Self:
+    async def open(cls, connection: AsyncConnection[Found]) -> Self:
         """Take over a connection."""
         await connection.execute(APPEND)
         await connection.execute(f"PREPARE barrier AS {BARRIER}")
         return cls(connection)
 
-    async def append(self, values: Values, *, has_barrier: bool) -> list[bytes | None]:
+    async def append(self, values: Values, *, has_barrier: bool) -> Row:
         """Send an append and, behind its commit, a barrier; return its row.
 
         Errors: psycopg.Error, after which the channel is to be closed.
@@ -72,7 +84,7 @@ class Channel:
 
     async def close(self) -> None:
         """Close the connection, whatever is under way on it."""
-        self._let_go()
+        self._fail(psycopg.OperationalError("the connection was closed"))
         await discard(self._connection)
 
     def _send(self, statement: bytes, values: Values) -> None:
@@ -81,14 +93,14 @@ class Channel:
         # Each is a transaction of its own, and says so by its own sync.
         self._wire.pipeline_sync()
 
-    async def _answers(self, number: int) -> list[list[bytes | None]]:
-        self._rows, self._missing, self._warning = [], number, None
-        self._answered = answered = self._loop.create_future()
+    async def _answers(self, number: int) -> list[Row]:
+        exchange = _Exchange(number, self._loop.create_future())
+        self._under_way.append(exchange)
         self._flush()
-        rows = await answered
-        if self._warning is not None:
+        rows = await exchange.answered
+        if exchange.warning is not None:
             # For instance: the wait for a standby was given up, and the commit is only local.
-            raise psycopg.OperationalError(self._warning)
+            raise psycopg.OperationalError(exchange.warning)
         return rows
 
     def _flush(self) -> None:
@@ -103,28 +115,31 @@ class Channel:
     def _read(self) -> None:
         try:
             self._wire.consume_input()
-            while self._missing and not self._wire.is_busy():
-                self._take(self._wire.get_result())
+            while self._under_way and not self._wire.is_busy():
+                self._take(self._under_way[0], self._wire.get_result())
         except psycopg.Error as error:
             self._fail(error)
-            return
-        if self._missing == 0 and self._answered is not None and not self._answered.done():
-            self._answered.set_result(self._rows)
 
-    def _take(self, result: pq.abc.PGresult | None) -> None:
+    def _take(self, exchange: _Exchange, result: pq.abc.PGresult | None) -> None:
         if result is None:
             return
-        if result.status == pq.ExecStatus.PIPELINE_SYNC:
-            self._missing -= 1
-        elif result.status == pq.ExecStatus.TUPLES_OK:
-            self._rows.append([result.get_value(0, n) for n in range(result.nfields)])
-        else:
+        if result.status == pq.ExecStatus.TUPLES_OK:
+            exchange.rows.append([result.get_value(0, n) for n in range(result.nfields)])
+        elif result.status != pq.ExecStatus.PIPELINE_SYNC:
             raise psycopg.OperationalError(result.get_error_message())
+        else:
+            exchange.missing -= 1
+            if not exchange.missing:
+                self._under_way.popleft()
+                if not exchange.answered.done():
+                    exchange.answered.set_result(exchange.rows)
 
     def _fail(self, error: psycopg.Error) -> None:
         self._let_go()
-        if self._answered is not None and not self._answered.done():
-            self._answered.set_exception(error)
+        while self._under_way:
+            answered = self._under_way.popleft().answered
+            if not answered.done():
+                answered.set_exception(error)
 
     def _let_go(self) -> None:
         if not self.is_broken:
@@ -133,5 +148,5 @@ class Channel:
             self._loop.remove_writer(self._socket)
 
     def _note_warning(self, notice: Diagnostic) -> None:
-        if notice.severity_nonlocalized == "WARNING":
-            self._warning = notice.message_primary
+        if notice.severity_nonlocalized == "WARNING" and self._under_way:
+            self._under_way[0].warning = notice.message_primary

@@ -26,6 +26,8 @@ from .news import News
 
 GROUP = 64
 """How many waiting callers one transaction takes at most: while it is stored, others prepare."""
+WORTH_A_SECOND = 32
+"""With so many waiting, a second group goes out while the first is being stored."""
 EARLY_ABOVE_SECONDS = 0.0003
 """From this long a flush on, several writers are faster when they release the order lock early."""
 ATTEMPTS = 4
@@ -78,7 +80,9 @@ class Writer:
         self._now = now
         self._release = release
         self._queue: list[_Task] = []
-        self._draining: asyncio.Task[None] | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._opening = asyncio.Lock()
+        self._sent_to = 0
         self._channel: Channel | None = None
         self._news = News(connections)
         self._recorded_at = datetime.min.replace(tzinfo=UTC)
@@ -103,49 +107,68 @@ class Writer:
             raise ClosedLedgerError
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
         self._queue.append(_Task(prepared, future))
-        if self._draining is None:
-            self._draining = asyncio.create_task(self._drain())
+        if len(self._queue) == 1:
+            # Whoever else runs in this turn of the loop gets into the same group.
+            asyncio.get_running_loop().call_soon(self._go_on)
         return await future
 
     async def close(self) -> None:
         """Write what is queued, then close the connection."""
         self._is_closed = True
-        if self._draining is not None:
-            await self._draining
+        while self._queue or self._under_way:
+            self._go_on()
+            await asyncio.wait(self._under_way)
         await self._news.close()
-        await self._disconnect()
+        if self._channel is not None:
+            await self._abandon(self._channel)
 
-    async def _drain(self) -> None:
-        while self._queue:
+    def _go_on(self) -> None:
+        """Send what has gathered, a second group while the first is being stored."""
+        while self._queue and len(self._under_way) < self._allowed:
             group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-            await self._perform(group)
-            for task in group:
-                task.answer()
-        self._draining = None
+            task = asyncio.create_task(self._perform(group))
+            self._under_way.add(task)
+            task.add_done_callback(self._ended)
+
+    @property
+    def _allowed(self) -> int:
+        return 2 if len(self._queue) >= WORTH_A_SECOND else 1
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._go_on()
 
     async def _perform(self, tasks: Sequence[_Task]) -> None:
         try:
-            channel = await self._open()
+            async with self._opening:
+                channel = await self._open()
         except Exception as error:  # noqa: BLE001 - callers wait for an answer
             for task in tasks:
                 task.error = error
-            return
+        else:
+            await self._store_on(channel, tasks)
+        for task in tasks:
+            task.answer()
+
+    async def _store_on(self, channel: Channel, tasks: Sequence[_Task]) -> None:
         try:
             await self._store(channel, tasks)
         except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
-            await self._disconnect()
+            await self._abandon(channel)
             for task in tasks:
                 task.error = OutcomeUnknownError()
                 task.error.__cause__ = error
 
     async def _store(self, channel: Channel, tasks: Sequence[_Task]) -> None:
         group = Group([task.prepared.append for task in tasks])
-        facts = assumed(group, self._head.position, max(self._now(), self._recorded_at))
+        head = max(self._head.position, self._sent_to)
+        facts = assumed(group, head, max(self._now(), self._recorded_at))
         for attempt in count():
             batch = _decide(tasks, facts)
             if attempt and not batch.settled:
                 break  # the facts, which are no assumption any more, leave nothing to store
             sent = values(group, facts, batch, releases_early=self.is_early)
+            self._sent_to = batch.head
             row = await channel.append(sent, has_barrier=self.is_early)
             answer = Answer.read(row, facts.start)
             if answer.head is not None:
@@ -168,12 +191,14 @@ class Writer:
         if rows:
             self._head.publish((answer.head or 0) + rows)
             self._news.send()
+        if len(self._under_way) == 1:
+            self._sent_to = 0
 
     async def _open(self) -> Channel:
+        if self._channel is not None and not self._channel.is_broken:
+            return self._channel
         if self._channel is not None:
-            if not self._channel.is_broken:
-                return self._channel
-            await self._disconnect()
+            await self._abandon(self._channel)
         connection = await self._connections.connect()
         if self._release is Release.MEASURED:
             is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
@@ -181,10 +206,10 @@ class Writer:
         self._channel = await Channel.open(connection)
         return self._channel
 
-    async def _disconnect(self) -> None:
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+    async def _abandon(self, channel: Channel) -> None:
+        if self._channel is channel:
+            self._channel = None
+        await channel.close()
 
 
 def _decide(tasks: Sequence[_Task], facts: Facts) -> Batch:

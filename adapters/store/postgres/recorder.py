@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eventsourcing.persistence import Notification, NotSupportedError, StoredEvent
-from eventsourcing.postgres import PostgresApplicationRecorder
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from eventsourcing.utils import get_topic
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL
@@ -42,6 +42,13 @@ def environment(url: str) -> dict[str, str]:
 
 class LedgerRecorder(PostgresApplicationRecorder):
     """Reads our table as the library does."""
+
+    def __init__(
+        self, datastore: PostgresDatastore, *, events_table_name: str = "stored_events"
+    ) -> None:
+        # The library would look for a table named after the application.
+        del events_table_name
+        super().__init__(datastore, events_table_name="stored_events")
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any

@@ -8,8 +8,8 @@ CREATE FUNCTION append_events(
     releases_early boolean,      -- commit before the flush; the writer then waits for a later one
     streams text[], versions bigint[], topics text[], states bytea[],
     read_streams text[], read_versions bigint[],
-    command_ids text[], sha256s text[], firsts bigint[], lasts bigint[],  -- positions after the head
-    asked_ids text[],            -- further commands that must not be settled
+    command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],  -- positions after the head
+    asked_ids bytea[],           -- further commands that must not be settled
     work_changes jsonb,          -- leases, epoch, due, forgotten; null for none of them
     OUT head bigint,             -- the newest position before; null where nothing was stored
     OUT recorded_at timestamptz, -- when the events were recorded, after all
@@ -52,7 +52,9 @@ BEGIN
                 WHERE e.originator_id = stream
             ), 0)) FROM unnest(read_streams) AS asked (stream)
         ), 'known', (
-            SELECT jsonb_object_agg(id, jsonb_build_array(sha256, first, last))
+            SELECT jsonb_object_agg(
+                encode(id, 'hex'), jsonb_build_array(encode(sha256, 'hex'), first, last)
+            )
             FROM shipslog.commands WHERE id = ANY (command_ids || asked_ids)
         )) INTO facts;
         RETURN;

@@ -7,7 +7,7 @@ so, and where they differ it stores nothing and answers with what is so, to be d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Self
 
@@ -19,13 +19,14 @@ from ....domain.event import Recorded
 from ..batch import Batch, Facts, Start, streams_of
 from ..rows import Settled
 from .channel import Values
-from .wire import bytes_array, int_array, read_int, read_timestamp, text_array, timestamp
+from .wire import bytes_array, hex_array, int_array, read_int, read_timestamp, text_array, timestamp
 
 JSONB_1 = b"\x01"
 """The version before a `jsonb` in binary."""
 
 _LARGEST = 2**63 - 2
 
+unhex = bytes.fromhex
 _encode = msgspec.json.Encoder().encode
 
 
@@ -130,11 +131,11 @@ def values(group: Group, facts: Facts, batch: Batch, *, releases_early: bool) ->
         bytes_array([row.state for row in rows]),
         text_array(facts.versions),
         int_array(list(facts.versions.values())),
-        text_array(settled),
-        text_array([one.sha256 for one in settled.values()]),
+        hex_array(settled),
+        hex_array(one.sha256 for one in settled.values()),
         int_array([one.first - head for one in settled.values()]),
         int_array([one.last - head for one in settled.values()]),
-        text_array([i for i in group.commands if i not in settled and i not in facts.known]),
+        hex_array(i for i in group.commands if i not in settled and i not in facts.known),
         _work(group, facts, batch),
     )
 
@@ -142,10 +143,13 @@ def values(group: Group, facts: Facts, batch: Batch, *, releases_early: bool) ->
 def require_storable(append: Append) -> None:
     """Pass an append whose texts PostgreSQL can hold.
 
-    Errors: ValueError for a NUL or a lone surrogate.
+    Errors: ValueError for a NUL, for a lone surrogate, and for a command that is not in hex.
     """
-    texts: list[str] = [*streams_of(append), *_ids(append)]
-    texts += (due.stream for due in append.due)
+    for command in append.commands:
+        if unhex(command.id).hex() != command.id or unhex(command.sha256).hex() != command.sha256:
+            message = "a command and its body are named in lower case"
+            raise ValueError(message)
+    texts = [*streams_of(append), *(due.stream for due in append.due)]
     if append.lease is not None:
         texts += (append.lease.stream, append.lease.owner)
     text = "".join(texts)
@@ -153,12 +157,6 @@ def require_storable(append: Append) -> None:
         message = "a name holds a NUL"
         raise ValueError(message)
     text.encode()
-
-
-def _ids(append: Append) -> Iterable[str]:
-    for command in append.commands:
-        yield command.id
-        yield command.sha256
 
 
 def _work(group: Group, facts: Facts, batch: Batch) -> bytes | None:

@@ -25,7 +25,7 @@ Row = list[bytes | None]
 APPEND = """
 PREPARE append (
     timestamptz, text, boolean, text[], bigint[], text[], bytea[], text[], bigint[],
-    text[], text[], bigint[], bigint[], text[], jsonb
+    bytea[], bytea[], bigint[], bigint[], bytea[], jsonb
 ) AS SELECT head, recorded_at, facts FROM append_events(
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
 )

@@ -32,7 +32,11 @@ _PAGE = """
 SELECT position, state FROM stored_events
 WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
 """
-_SETTLED = "SELECT sha256, first, last FROM commands WHERE id = %s"
+# What is not in hex is no command.
+_SETTLED = """
+SELECT encode(sha256, 'hex'), first, last FROM commands
+WHERE id = CASE WHEN %(id)s ~ '^([0-9a-f]{2})+$' THEN decode(%(id)s, 'hex') END
+"""
 _POSITION = """
 SELECT position FROM stored_events WHERE originator_id = %s AND originator_version = %s
 """
@@ -71,7 +75,7 @@ class PostgresReader:
     async def command(self, command_id: str) -> Appended | None:
         """Implement `Log.command`."""
         async with self._connections.borrow() as connection:
-            found = await (await connection.execute(_SETTLED, (command_id,))).fetchone()
+            found = await (await connection.execute(_SETTLED, {"id": command_id})).fetchone()
             if found is None:
                 return None
             if found[2] > self._durable.position or found[1] > found[2]:
@@ -111,7 +115,7 @@ class PostgresReader:
 
     def settled(self, command_id: str) -> Settled | None:
         """Implement `Evidence.settled`."""
-        found = self._all(_SETTLED, (command_id,))
+        found = self._all(_SETTLED, {"id": command_id})
         return Settled(*found[0]) if found else None
 
     def last_settled(self) -> int:
@@ -162,6 +166,6 @@ class PostgresReader:
         recorded_at: datetime = self._all(_RECORDED_AT, (position,))[0][0]
         return recorded_at
 
-    def _all(self, query: str, values: tuple[Any, ...]) -> list[Any]:
+    def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
         with self._connections.borrow_plain() as connection:
             return connection.execute(query, values, binary=True).fetchall()

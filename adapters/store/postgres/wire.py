@@ -43,6 +43,11 @@ def bytes_array(items: Sequence[bytes]) -> bytes:
     return _array(_BYTEA, items)
 
 
+def hex_array(items: Iterable[str]) -> bytes:
+    """Return a `bytea[]` of what is written in hex. Errors: ValueError for what is not."""
+    return _array(_BYTEA, [bytes.fromhex(item) for item in items])
+
+
 def text_array(items: Iterable[str]) -> Text:
     """Return a `text[]`. Errors: UnicodeEncodeError for a lone surrogate."""
     return Text(_array(_TEXT, [item.encode() for item in items]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..adapters.clock import SystemClock
 from ..adapters.documents import files
 from ..adapters.documents.sources import allowed_source
-from ..adapters.platforms.processes import agent
+from ..adapters.platforms.processes import daemon
 from ..adapters.platforms.processes import platform as processes
 from ..adapters.probes.http import HttpProbe
 from ..adapters.secrets.local import LocalSecretStore
@@ -21,12 +21,8 @@ from ..adapters.store.sqlite.store import SqliteArchive, SqliteStore
 from ..domain.access import Role
 from ..domain.ledger import Door
 from ..domain.stages import Outside
-from ..projections.audit import Audit
-from ..projections.definitions import Definitions
-from ..projections.deployments import Deployments
+from ..projections import READ_MODELS
 from ..projections.follower import Follower, Views
-from ..projections.history import History
-from ..projections.targets import Targets
 from .running import House, run
 from .services import Services
 from .settings import Settings
@@ -35,8 +31,10 @@ from .signals.following import FollowerLog
 if TYPE_CHECKING:
     from ..adapters.documents.written import WrittenDocument
 
+Archive = SqliteArchive
+"""A ledger that is only read."""
+
 VIEWS = "views.db"
-MODELS = (Deployments, Targets, History, Audit, Definitions)
 
 
 def read_files(paths: Iterable[Path]) -> list[WrittenDocument]:
@@ -49,9 +47,9 @@ def run_up(settings: Settings, announce: Callable[[str, str | None], None]) -> N
     asyncio.run(_up(settings, announce))
 
 
-def run_agent(settings: Settings) -> None:
-    """Be the agent of a data folder."""
-    agent.main(settings.data)
+def run_agent(settings: Settings) -> int:
+    """Be the agent of a data folder until told to end; return 0, or 5 where it has one."""
+    return daemon.main(settings.data)
 
 
 def stop_agent(settings: Settings) -> None:
@@ -79,7 +77,7 @@ async def first_token(house: House) -> str | None:
 
 
 @contextmanager
-def archive(settings: Settings) -> Generator[SqliteArchive]:
+def archive(settings: Settings) -> Generator[Archive]:
     """Open the ledger to be read only, also beside a server. Errors: BrokenError."""
     opened = SqliteStore.read_only(settings.data)
     try:
@@ -91,7 +89,7 @@ def archive(settings: Settings) -> Generator[SqliteArchive]:
 @contextmanager
 def views(settings: Settings) -> Generator[Views]:
     """Give the read models' rows to be read only, also beside a server."""
-    rows = Views(settings.data / VIEWS, [model() for model in MODELS])
+    rows = Views(settings.data / VIEWS, READ_MODELS)
     try:
         yield rows
     finally:
@@ -99,7 +97,7 @@ def views(settings: Settings) -> Generator[Views]:
 
 
 @asynccontextmanager
-async def embedded(settings: Settings) -> AsyncIterator[House]:
+async def embedded(settings: Settings) -> AsyncGenerator[House]:
     """Open everything on the embedded store. Errors: StoreLockedError, BrokenError."""
     async with AsyncExitStack() as closing:
         clock = SystemClock()
@@ -107,7 +105,7 @@ async def embedded(settings: Settings) -> AsyncIterator[House]:
         closing.callback(store.close)
         allow = partial(allowed_source, roots=settings.roots)
         door = Door(store.log, clock, store.keyring, allow)
-        views = Views(settings.data / VIEWS, [model() for model in MODELS])
+        views = Views(settings.data / VIEWS, READ_MODELS)
         follower = Follower(store.log, views, FollowerLog())
         await follower.open()
         closing.push_async_callback(follower.close)
@@ -124,6 +122,7 @@ async def embedded(settings: Settings) -> AsyncIterator[House]:
             keyring=store.keyring,
             tokens=store.tokens,
             clock=clock,
+            broken=lambda: store.broken,
         )
         system = await store.directory.ensure("system", "shipslog")
         yield House(services, store.work, outside, system, store.epoch)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from hashlib import sha256
 
 from aiohttp import hdrs, web
 
 from ..domain.access import Actor
 from ..domain.errors import UnauthenticatedError
 from ..domain.ports import Clock
-from .services import Tokens
+from .services import Services
 from .wire.refusals import MalformedHeaderError, RateLimitedError
 
 TOKEN_PREFIX = "slp_"  # noqa: S105 - what every token begins with
 MAX_TOKEN = 200
-MAX_FAILURES = 100
+KNOWN_SECONDS = 1.0
+"""How long at most a token is let in that was voided by another way than this server's route."""
+MAX_KNOWN = 1024
 WINDOW_SECONDS = 60
 MAX_SOURCES = 4096
 
@@ -22,9 +25,11 @@ MAX_SOURCES = 4096
 class Gatekeeper:
     """Knows who asks."""
 
-    def __init__(self, tokens: Tokens, clock: Clock) -> None:
-        self._tokens = tokens
-        self._failures = Failures(clock)
+    def __init__(self, services: Services) -> None:
+        self._tokens = services.tokens
+        self._clock = services.clock
+        self._known: dict[bytes, tuple[Actor, float]] = {}
+        self._failures = Failures(services.clock, services.limits.bad_tokens)
 
     def actor(self, request: web.Request) -> Actor:
         """Return who a request's token was made out for.
@@ -46,7 +51,24 @@ class Gatekeeper:
         """Say whether the token of a request that was let in is valid still."""
         return self._find(request.headers.get(hdrs.AUTHORIZATION, "")) is not None
 
+    def forget(self) -> None:
+        """Look every token up again."""
+        self._known.clear()
+
     def _find(self, header: str) -> Actor | None:
+        digest = sha256(header.encode("utf-8", "surrogateescape")).digest()
+        now = self._clock.now().timestamp()
+        actor, until = self._known.get(digest, (None, 0.0))
+        if actor is not None and now < until:
+            return actor
+        actor = self._look_up(header)
+        if actor is not None:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            self._known[digest] = actor, now + KNOWN_SECONDS
+        return actor
+
+    def _look_up(self, header: str) -> Actor | None:
         # The table holds digests: what is compared takes no time that would tell of a secret.
         scheme, _, token = header.partition(" ")
         is_token = scheme.lower() == "bearer" and token.startswith(TOKEN_PREFIX)
@@ -56,8 +78,9 @@ class Gatekeeper:
 class Failures:
     """Counts bad tokens by source and minute, for a bounded number of sources."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, most: int) -> None:
         self._clock = clock
+        self._most = most
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def count(self, source: str) -> None:
@@ -69,5 +92,5 @@ class Failures:
         self._counts[source] = window, count
         if len(self._counts) > MAX_SOURCES:
             self._counts.popitem(last=False)
-        if count > MAX_FAILURES:
+        if count > self._most:
             raise RateLimitedError(retry_after=WINDOW_SECONDS - now % WINDOW_SECONDS)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer.exceptions import TyperException
 
-from ..domain.errors import LedgerError
+from ..domain.errors import LedgerError, StoreLockedError
 from .terminal.output import say
 from .verbs import administering, auditing, deploying, documents, log, processes, showing
 from .verbs.asking import ExitCode, code_of_http, sentence
@@ -135,10 +135,15 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(sentence(error), code_of_http(error.status))
     except UnreachableError as error:
         return _fail(f"{error}. `shipslog up` starts one.", ExitCode.FAILED)
+    except StoreLockedError as error:
+        return _fail(str(error), ExitCode.CONFLICT)
     except LedgerError as error:
         from .problems import status_of
 
         return _fail(str(error), code_of_http(status_of(error)))
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{place}", ExitCode.FAILED)
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     except Exception as error:

@@ -73,8 +73,12 @@ class Client:
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=ANSWER_SECONDS, sock_connect=5)
+        # A stream holds its connection: a bound on them would let other calls wait for ever.
         self._session = aiohttp.ClientSession(
-            headers=self._headers, timeout=timeout, read_bufsize=STREAM_BUFFER
+            connector=aiohttp.TCPConnector(limit=0),
+            headers=self._headers,
+            timeout=timeout,
+            read_bufsize=STREAM_BUFFER,
         )
         return self
 

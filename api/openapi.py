@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 from aiohttp import hdrs
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from .wire.accept import EVENT_STREAM, JSON, PROBLEM
 from .wire.documents import ProblemDocument
@@ -25,7 +25,7 @@ _KEY = {
     "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
 }
 _IF_MATCH = {
-    "name": hdrs.IF_MATCH,
+    "name": str(hdrs.IF_MATCH),
     "in": "header",
     "description": "Only if this is its ETag still; needed to change what exists.",
     "schema": {"type": "string"},
@@ -51,7 +51,7 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         operation = _operation(route, references)
-        paths.setdefault(route.path, {})[route.method.lower()] = operation
+        paths.setdefault(route.path, {})[str(route.method).lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -73,10 +73,10 @@ def _schemas(routes: list[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, 
     given = [one.document for route in routes for one in route.gives if one.document is not None]
     types = list(dict.fromkeys([ProblemDocument, *given]))
     structs = [one for one in types if not _is_model(one)]
-    models = [one for one in types if _is_model(one)]
-    bodies = list(dict.fromkeys(route.body for route in routes if route.body is not None))
+    bodies = dict.fromkeys(route.body for route in routes if route.body is not None)
     found, components = msgspec.json.schema_components(structs, ref_template=_REF)
-    asked = [(one, "validation") for one in bodies] + [(one, "serialization") for one in models]
+    asked = _asked(bodies, "validation")
+    asked += _asked([one for one in types if _is_model(one)], "serialization")
     # The language and the plan have types of one name: those that users write end in Body.
     template = _REF.format(name="{model}Body")
     modelled, definitions = models_json_schema(asked, ref_template=template)
@@ -86,7 +86,13 @@ def _schemas(routes: list[Route]) -> tuple[dict[Any, dict[str, Any]], dict[str, 
     return references, components | written
 
 
-def _is_model(kind: Any) -> bool:  # noqa: ANN401 - any type that has a schema
+def _asked(
+    models: Iterable[type[BaseModel]], mode: JsonSchemaMode
+) -> list[tuple[type[BaseModel], JsonSchemaMode]]:
+    return [(model, mode) for model in models]
+
+
+def _is_model(kind: Any) -> TypeGuard[type[BaseModel]]:  # noqa: ANN401 - any type that has a schema
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
@@ -157,7 +163,7 @@ def _answer(given: Gives) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": HTTPStatus(given.status).phrase}
     headers: dict[str, Any] = {}
     if given.media == JSON and given.document is not None:
-        headers[hdrs.ETAG] = {"schema": {"type": "string"}, "required": True}
+        headers[str(hdrs.ETAG)] = {"schema": {"type": "string"}, "required": True}
     if given.is_change:
         headers[LEDGER_POSITION] = {
             "schema": {"type": "integer"},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import msgspec
@@ -12,6 +13,9 @@ from aiohttp import hdrs, web
 from ..domain import errors
 from .wire import refusals
 from .wire.accept import PROBLEM
+
+Context = Any
+"""Whatever an error was given to say more."""
 
 URN = "urn:shipslog:problem:"
 MAX_ECHO = 200
@@ -29,6 +33,7 @@ STATUSES: dict[type[errors.LedgerError], HTTPStatus] = {
     refusals.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.EventTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     refusals.UnsupportedMediaError: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.InvalidCursorError: HTTPStatus.BAD_REQUEST,
     errors.InvalidError: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.PreconditionRequiredError: HTTPStatus.PRECONDITION_REQUIRED,
     errors.LimitReachedError: HTTPStatus.TOO_MANY_REQUESTS,
@@ -94,13 +99,15 @@ def _problem(
     status: HTTPStatus, slug: str, detail: str, instance: str, context: dict[str, Any]
 ) -> web.Response:
     document = {
-        **_clipped(context),
         "type": URN + slug,
         "title": slug.replace("-", " ").capitalize(),
         "status": status.value,
         "detail": _clipped(detail),
         "instance": instance,
     }
+    # What an error calls status is the deployment's, and has another name beside the answer's.
+    more = {"state" if key == "status" else key: value for key, value in context.items()}
+    document |= {key: value for key, value in _clipped(more).items() if key not in document}
     headers = {hdrs.CONTENT_TYPE: PROBLEM, hdrs.CACHE_CONTROL: "no-store"}
     if status in _RETRY_AFTER:
         headers[hdrs.RETRY_AFTER] = str(context.get("retry_after", _RETRY_AFTER[status]))
@@ -109,13 +116,14 @@ def _problem(
     return web.Response(status=status, body=_ENCODER.encode(document), headers=headers)
 
 
-def _clipped(value: Any) -> Any:  # noqa: ANN401 - whatever an error was given as context
+def _clipped(value: Context) -> Context:
     if isinstance(value, str):
         # A lone surrogate of the caller's cannot be sent back.
         text = value.encode("utf-8", "replace").decode()
         return text if len(text) <= MAX_ECHO else text[: MAX_ECHO - 1] + "…"
     if isinstance(value, dict):
-        return {_clipped(key): _clipped(inner) for key, inner in value.items()}
+        fields = cast("Mapping[Context, Context]", value)
+        return {_clipped(key): _clipped(inner) for key, inner in fields.items()}
     if isinstance(value, list | tuple):
-        return [_clipped(inner) for inner in value]
+        return [_clipped(inner) for inner in cast("Sequence[Context]", value)]
     return value

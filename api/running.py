@@ -20,8 +20,11 @@ from .services import Services
 from .signals import logs
 from .wire.listener import Listener
 from .worker.claims import Worker
+from .worker.keeper import Keeper
 from .worker.owner import Workshop
 from .worker.restorer import Restorer
+
+LOOK_SECONDS = 1.0
 
 _log = logs.get("up")
 
@@ -67,17 +70,24 @@ def _parts(house: House) -> list[asyncio.Task[None]]:
         keeping.add(task)
         task.add_done_callback(keeping.discard)
 
-    workshop = Workshop(
-        services.log, services.door.streams, house.outside, house.system, on_end
-    )
-    worker = Worker(f"{os.uname().nodename}:{os.getpid()}", house.queue, workshop)
-    restorer = Restorer(house.token, workshop, lambda: _targets(services))
+    workshop = Workshop(services.log, services.door.streams, house.outside, house.system, on_end)
+    keeper = Keeper(workshop)
+    worker = Worker(f"{os.uname().nodename}:{os.getpid()}", house.queue, workshop, keeper)
+    restorer = Restorer(house.token, workshop, keeper, lambda: _targets(services))
     running: Sequence[Coroutine[Any, Any, None]] = (
         services.follower.run(),
         worker.run(),
         restorer.run(),
+        _until_broken(services),
     )
     return [asyncio.create_task(part) for part in running]
+
+
+async def _until_broken(services: Services) -> None:
+    """Fail once the store cannot be written any more: it must be opened, and verified, anew."""
+    while (broken := services.broken()) is None:
+        await services.clock.sleep(LOOK_SECONDS)
+    raise broken
 
 
 async def _forget(house: House, target: Target, where: Environment) -> None:
@@ -87,7 +97,7 @@ async def _forget(house: House, target: Target, where: Environment) -> None:
     if not gone:
         return
     try:
-        await house.outside.platform.forget(gone, target.name)
+        await house.outside.platform.forget(target.name, gone)
     except Exception as error:  # noqa: BLE001 - the next end of a deployment tries again
         _log.warning("workspaces_kept", target=target.name, detail=str(error))
 

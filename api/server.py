@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections.abc import Iterable
 from time import perf_counter
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 
 from ..domain.errors import LedgerError
 from . import problems
 from .routes import ROUTES
+from .routes.standing import READY, Ready
 from .routes.stream import STREAMS, Streams
 from .routes.tokens import KEPT, Kept
 from .services import Services
@@ -20,9 +23,9 @@ from .wire.refusals import MalformedRequestError, RateLimitedError
 
 MAX_PIPELINED = 16
 """How many requests of one connection may wait behind the one that is answered."""
+CUT_OFF_SECONDS = 1.0
 
 _log = logs.get("http")
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class UndeclaredRouteError(TypeError):
@@ -32,9 +35,10 @@ class UndeclaredRouteError(TypeError):
 def make_app(services: Services, routes: Iterable[Route] = ROUTES) -> web.Application:
     """Return the application that answers the routes; it needs no more than the services."""
     app = web.Application(middlewares=[_passage(services.metrics)])
-    app[STREAMS] = streams = Streams()
+    app[STREAMS] = streams = Streams(services.limits)
     app[KEPT] = Kept()
-    app[DECLARED] = tuple(routes)
+    app[READY] = Ready(services)
+    app[DECLARED] = list(routes)
     app.on_shutdown.append(streams.end)
     endpoints = Endpoints(services)
     check_declared(app, [_add(app, endpoints, route) for route in app[DECLARED]])
@@ -52,11 +56,20 @@ def check_declared(app: web.Application, declared: Iterable[web.AbstractRoute]) 
 def _add(app: web.Application, endpoints: Endpoints, route: Route) -> web.AbstractRoute:
     handler = endpoints.handler(route)
     if route.method == hdrs.METH_GET:
-        return app.router.add_get(route.path, handler)
-    return app.router.add_route(route.method, route.path, handler)
+        return app.router.add_get(route.path, handler, expect_handler=_expect)
+    return app.router.add_route(route.method, route.path, handler, expect_handler=_expect)
 
 
-def _passage(metrics: Metrics) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """Ask for the body where the client waits to be asked; aiohttp would refuse in plain text."""
+    if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        return problems.of_http(web.HTTPExpectationFailed(), problems.new_instance())
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
+    return None
+
+
+def _passage(metrics: Metrics) -> Middleware:
     """Return the middleware: refusals become problems, every answer is counted and logged."""
 
     @web.middleware
@@ -69,9 +82,11 @@ def _passage(metrics: Metrics) -> Callable[[web.Request, Handler], Awaitable[web
         except (LedgerError, web.HTTPException) as error:
             instance = problems.new_instance()
             answer = _refusal(error, instance)
-        except ConnectionError:
-            # The client has gone in the middle of its body: nobody is there to be answered.
-            raise
+        except (ConnectionError, web.RequestPayloadError):
+            # The body broke off: most likely nobody is there any more to be answered.
+            instance = problems.new_instance()
+            answer = problems.of_error(MalformedRequestError(), instance)
+            answer.force_close()
         except Exception:  # noqa: BLE001 - whatever it is, the client gets a problem
             instance = problems.new_instance()
             _log.exception("fault", path=request.path, instance=instance)
@@ -80,6 +95,8 @@ def _passage(metrics: Metrics) -> Callable[[web.Request, Handler], Awaitable[web
             answer.headers[hdrs.SERVER] = "shipslog"
             answer.headers["X-Content-Type-Options"] = "nosniff"
         seconds = perf_counter() - began
+        if instance and _is_pipelined(request):
+            await _cut_off(request, answer)
         metrics.observe(request.method, _template(request), answer.status, seconds)
         _log_request(request, answer, seconds, instance)
         return answer
@@ -93,14 +110,26 @@ def _refusal(error: LedgerError | web.HTTPException, instance: str) -> web.Respo
     answer = problems.of_error(error, instance)
     if answer.status >= 500:  # noqa: PLR2004 - from here on it is our fault
         _log.error("failure", instance=instance, exc_info=error)
-    if isinstance(error, RateLimitedError):
-        answer.force_close()
     return answer
 
 
+def _is_pipelined(request: web.Request) -> bool:
+    return len(getattr(request.protocol, "_messages", ())) > MAX_PIPELINED
+
+
+async def _cut_off(request: web.Request, answer: web.StreamResponse) -> None:
+    """Send an answer, then take in and forget what comes, so that closing does not destroy it."""
+    answer.force_close()
+    await answer.prepare(request)
+    await answer.write_eof()
+    request.protocol.close()
+    if request.transport is not None:
+        request.transport.resume_reading()
+        await asyncio.sleep(CUT_OFF_SECONDS)
+
+
 def _check_connection(request: web.Request) -> None:
-    # No client of ours sends requests ahead; whoever does so in bulk is cut off.
-    if len(getattr(request.protocol, "_messages", ())) > MAX_PIPELINED:
+    if _is_pipelined(request):
         raise RateLimitedError(retry_after=1)
     if "%00" in request.rel_url.raw_path:
         raise MalformedRequestError
@@ -115,7 +144,8 @@ def _log_request(
     request: web.Request, answer: web.StreamResponse, seconds: float, instance: str | None
 ) -> None:
     # The query is left out: a person may have put a token there.
-    fields = {
+    fields: dict[str, object] = {
+        "part": "http",
         "method": request.method,
         "path": request.path,
         "status": answer.status,
@@ -124,4 +154,4 @@ def _log_request(
     }
     if instance:
         fields["instance"] = instance
-    _log.info("request", **fields)
+    logs.note("request", fields)

@@ -97,6 +97,34 @@ class Tokens(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one server takes upon itself; what is above is told to come back."""
+
+    connections: int = 12_000
+    idle_seconds: float = 9.0
+    """How long a connection may take to bring the head of a request, the first or the next."""
+    body_seconds: float = 20.0
+    """How long a body may take to arrive."""
+    body_bytes: int = 64 * 1024 * 1024
+    """Of all bodies in memory together."""
+    requests: int = 1024
+    """At work at once, event streams and probes not counted."""
+    visible_seconds: float = 10.0
+    """How long a read waits until the read models have reached its `Ledger-Position`."""
+    streams: int = 1000
+    """Event streams at once."""
+    heartbeat_seconds: float = 15.0
+    stalled_seconds: float = 15.0
+    """How long an event stream waits for a client that does not read."""
+    bad_tokens: int = 100
+    """By source and minute."""
+    linger_seconds: float = 5.0
+    """How long the rest of a refused body is taken in, so that its sender hears why."""
+    drain_seconds: float = 20.0
+    """How long requests may take to end when the server does."""
+
+
 def _never_broken() -> None:
     return None
 
@@ -122,3 +150,4 @@ class Services:
     waiting_appends: Callable[[], int] = _none_waiting
     """How many appends wait for the writer."""
     metrics: Metrics = field(default_factory=Metrics)
+    limits: Limits = field(default_factory=Limits)

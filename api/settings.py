@@ -63,7 +63,7 @@ def from_environment(
 
 
 def seconds(text: str) -> float:
-    """Return the seconds of `500ms`, `90s`, `5m`, `2h`, `30d` or a bare number; ValueError otherwise."""
+    """Return the seconds of `500ms`, `90s`, `5m`, `2h`, `30d` or a number; ValueError otherwise."""
     read = _DURATION.fullmatch(text)
     if read is None:
         message = f"{text!r} is no duration such as 500ms, 90s, 5m or 2h"

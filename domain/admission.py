@@ -42,21 +42,15 @@ def what_holds(target: Target, since: datetime) -> list[dict[str, str | None]]:
 
 def is_limited(environment: Environment) -> bool:
     """Say whether the environment counts its deployments."""
-    return any((environment.document.get("limits") or {}).values())
+    return any(environment.limits.values())
 
 
 def _count(transaction: Transaction, deployment: str, environment: Environment) -> None:
-    limits = environment.document.get("limits") or {}
-    _within(
-        environment, limits.get("per_hour"), _last_hour(environment, transaction.now), "an hour"
-    )
+    limits, last_hour = environment.limits, environment.admitted_since(transaction.now - WINDOW)
+    _within(environment, limits.get("per_hour"), last_hour, "an hour")
     _within(environment, limits.get("concurrent"), len(environment.under_way), "at once")
     if is_limited(environment):
         transaction.record(environment.stream, Environment.Admitted(deployment=deployment))
-
-
-def _last_hour(environment: Environment, now: datetime) -> int:
-    return environment.admitted_since(now - WINDOW)
 
 
 def _within(environment: Environment, limit: int | None, count: int, unit: str) -> None:

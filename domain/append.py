@@ -10,7 +10,7 @@ import msgspec
 from .event import CommandRef, Event, Fence, Header, Recorded, sha256_hex
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class Draft(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An event on its way into the log; the writer adds `recorded_at` and the position."""
 
     stream: str
@@ -28,14 +28,14 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     fence: Fence | None = None
 
 
-class Due(msgspec.Struct, frozen=True):
+class Due(msgspec.Struct, frozen=True, gc=False):
     """When a deployment's owner must look at it again; `at` None: it is final, forget it."""
 
     stream: str
     at: datetime | None
 
 
-class Lease(msgspec.Struct, frozen=True):
+class Lease(msgspec.Struct, frozen=True, gc=False):
     """The right to act for one deployment's stream; an append under an older token is refused.
 
     With an empty stream it is the right of the process that has the store.
@@ -46,7 +46,7 @@ class Lease(msgspec.Struct, frozen=True):
     owner: str
 
 
-class Append(msgspec.Struct, frozen=True, kw_only=True):
+class Append(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Events for one transaction, over any number of streams: all are stored or none."""
 
     drafts: tuple[Draft, ...]
@@ -58,7 +58,7 @@ class Append(msgspec.Struct, frozen=True, kw_only=True):
     """Versions of streams that were read for the decision and are not written."""
 
 
-class Appended(msgspec.Struct, frozen=True):
+class Appended(msgspec.Struct, frozen=True, gc=False):
     """Where an append stands in the log."""
 
     first: int

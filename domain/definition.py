@@ -15,6 +15,8 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: int = 0
     document: dict[str, Any] = {}
+    sha256: str = ""
+    """Of the newest document, by which its graph is known."""
 
     class Defined(Event, frozen=True):
         """The pipeline is as this document says from now on; its number is the stream version."""
@@ -36,7 +38,7 @@ def stream_of(name: str) -> str:
 
 def evolve(definition: Definition, fact: Fact) -> Definition:
     """Return the state after one event."""
-    document = definition.document
+    changes: dict[str, Any] = {}
     if isinstance(fact.event, Definition.Defined):
-        document = fact.event.document
-    return msgspec.structs.replace(definition, version=definition.version + 1, document=document)
+        changes = {"document": fact.event.document, "sha256": fact.event.sha256}
+    return msgspec.structs.replace(definition, version=definition.version + 1, **changes)

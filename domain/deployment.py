@@ -329,12 +329,7 @@ def evolve(deployment: Deployment, fact: Fact) -> Deployment:
 def _changes(deployment: Deployment, fact: Fact) -> dict[str, object]:
     event = fact.event
     match event:
-        case Deployment.Requested():
-            return _requested(event, fact)
-        case Deployment.Queued():
-            return {"status": Status.QUEUED, "behind": event.behind, "queued_at": fact.at}
-        case Deployment.Started():
-            return {"status": Status.RUNNING, "started_at": fact.at, "behind": None}
+        # Most events are these two, so they are asked for first.
         case Deployment.StageStarted():
             return {
                 "attempts": {**deployment.attempts, event.stage: _begun(deployment, fact, event)}
@@ -342,6 +337,12 @@ def _changes(deployment: Deployment, fact: Fact) -> dict[str, object]:
         case Deployment.StageFinished():
             ended = _ended(deployment.attempts[event.stage], fact, event)
             return {"attempts": {**deployment.attempts, event.stage: ended}}
+        case Deployment.Requested():
+            return _requested(event, fact)
+        case Deployment.Queued():
+            return {"status": Status.QUEUED, "behind": event.behind, "queued_at": fact.at}
+        case Deployment.Started():
+            return {"status": Status.RUNNING, "started_at": fact.at, "behind": None}
         case Deployment.AbortRequested():
             return {"is_abort_wanted": True}
         case Deployment.RollbackRequested():

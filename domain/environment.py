@@ -55,6 +55,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
         """The stream's name."""
         return stream_of(self.name)
 
+    @property
+    def limits(self) -> dict[str, int | None]:
+        """The limits in force: `per_hour` and `concurrent`; None is no limit."""
+        limits: dict[str, int | None] = self.document.get("limits") or {}
+        return limits
+
     def admitted_since(self, instant: datetime) -> int:
         """Count the deployments admitted after an instant, at most an hour back."""
         return sum(at > instant for at in self.admitted_at)

@@ -24,7 +24,7 @@ MAX_HEADER_BYTES = 65_535
 MAX_PAYLOAD_BYTES = 256 * 1024
 
 
-class Sealed(msgspec.Struct, frozen=True):
+class Sealed(msgspec.Struct, frozen=True, gc=False):
     """A personal text as stored: AES-GCM under the key of its subject; all three base64url."""
 
     key: str
@@ -57,7 +57,7 @@ UPCASTERS: dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {
 """(topic, version) to a pure function that returns the payload as the next version has it."""
 
 
-class Fence(msgspec.Struct, frozen=True, order=True):
+class Fence(msgspec.Struct, frozen=True, order=True, gc=False):
     """Who may change a target: (position of `target.held`, lease token), compared as a tuple."""
 
     position: int
@@ -169,8 +169,8 @@ def encode_payload(event: Event) -> bytes:
     if plain := next(_plain_texts(event), None):
         raise UnsealedError(field=plain[0])
     fields = _ENCODER.encode(event)
-    salt = b'{"salt":"%b"' % secrets.token_hex(16).encode()
-    payload = salt + (b"}" if fields == b"{}" else b"," + fields[1:])
+    salt = secrets.token_bytes(16).hex().encode()
+    payload = b'{"salt":"%b"%b%b' % (salt, b"" if fields == b"{}" else b",", fields[1:])
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise EventTooLargeError(part="payload", size=len(payload), limit=MAX_PAYLOAD_BYTES)
     return payload

@@ -35,7 +35,7 @@ from .errors import (
     UnknownReferenceError,
 )
 from .event import Sealed
-from .language.compiler import bind, check_routable, compile_pipeline
+from .language.compiler import bind, check_routable, compile_pipeline, compile_stored
 from .language.environment import EnvironmentDocument
 from .language.parsing import addressed
 from .language.pipeline import Pipeline
@@ -94,8 +94,7 @@ async def request_deployment(command: RequestDeployment, visit: Visit) -> str:
     stored = await visit.streams.load(Definition, definition.stream_of(command.pipeline))
     if stored.version == 0:
         raise UnknownReferenceError(kind="pipeline", name=command.pipeline, pointer="/pipeline")
-    pipeline = Pipeline.parse(stored.document)
-    plan = bind(compile_pipeline(pipeline), command, stored.version)
+    plan = bind(compile_stored(stored.sha256, stored.document), command, stored.version)
     check_routable(plan, EnvironmentDocument.parse(where.document), where.first_service)
     return await _open(Deployment.Requested(plan=plan, plan_hash=plan.hash()), where, visit)
 
@@ -163,9 +162,7 @@ async def _open(requested: Deployment.Requested, where: Environment, visit: Visi
     transaction.record(deployment_stream(new), event)
     if where.document["platform"].get("listen") and not where.first_service:
         transaction.record(where.stream, Environment.Listened(service=plan.service))
-    target = transaction.states[target_stream(plan.target)]
-    if isinstance(target, Target):
-        admit(transaction, new, target, where)
+    admit(transaction, new, transaction.state(Target, target_stream(plan.target)), where)
     return deployment_stream(new)
 
 
@@ -173,11 +170,12 @@ async def _take_back(deployment: Deployment, visit: Visit) -> str:
     target = await visit.streams.load(Target, target_stream(deployment.recorded_plan.target))
     live = target.live
     if deployment.status is not Status.SUCCEEDED or not live or live.deployment != deployment.id:
-        raise _conflict(deployment, "be rolled back: it is not what is live")
+        raise _conflict(deployment, "be rolled back: it is not what is live", but="rollback")
     where = await _known_environment(deployment.recorded_plan.environment, visit)
     healthy = target.healthy_before(live.id, where.document["history_limit"])
     if healthy is None:
-        raise _conflict(deployment, "be rolled back: no earlier healthy revision is kept")
+        why = "be rolled back: no earlier healthy revision is kept"
+        raise _conflict(deployment, why, but="rollback")
     source = await visit.streams.existing(Deployment, deployment_stream(healthy.deployment))
     plan: Plan = redeploy(source.recorded_plan, workspace_of=healthy.workspace)
     requested = Deployment.Requested(plan=plan, plan_hash=plan.hash(), rollback_of=deployment.id)
@@ -206,9 +204,9 @@ def _check_version(version: int, if_match: int | None) -> None:
         raise PreconditionFailedError(etag=version)
 
 
-def _conflict(deployment: Deployment, action: str) -> StateConflictError:
+def _conflict(deployment: Deployment, action: str, but: str = "") -> StateConflictError:
     return StateConflictError(
         status=deployment.status.value,
         action=action,
-        legal_actions=legal_actions(deployment),
+        legal_actions=[name for name in legal_actions(deployment) if name != but],
     )

@@ -21,6 +21,7 @@ from .access import Actor, require
 from .admission import is_limited, what_holds
 from .append import Appended
 from .commands import Command, RequestDeployment, RetryDeployment, RollbackDeployment
+from .deployment import Deployment
 from .environment import Environment
 from .environment import stream_of as environment_stream
 from .errors import ConflictError
@@ -105,8 +106,7 @@ class Door:
         require(actor, command.permission)
         visit = self._visit(actor, CommandRef("", ""), None)
         stream = await HANDLERS[RequestDeployment](command, visit)
-        deployment = visit.transaction.states[stream]
-        plan: Plan = deployment.recorded_plan  # type: ignore[union-attr]
+        plan = visit.transaction.state(Deployment, stream).recorded_plan
         target = await self.streams.load(Target, target_stream(plan.target))
         return Preview(plan, plan.hash(), tuple(what_holds(target, self._clock.now())))
 

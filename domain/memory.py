@@ -102,8 +102,7 @@ class Ledger(Application[str]):
     async def release(self, lease: Lease, due: Due | None) -> None:
         """Implement `WorkQueue.release`."""
         self.owners.pop(lease.stream, None)
-        if due is not None:
-            self._look_again(due)
+        self._look_again(due or Due(lease.stream, self.clock.now()))
 
     async def seal(self, subject: str, text: str) -> Sealed:
         """Hide nothing: in memory there is nothing to erase."""

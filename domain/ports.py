@@ -73,7 +73,7 @@ class WorkQueue(Protocol):
         ...
 
     async def release(self, lease: Lease, due: Due | None) -> None:
-        """Give a deployment back, due again at an instant, or with `None` as it stands."""
+        """Give a deployment back, due again at an instant, or with `None` at once."""
         ...
 
 
@@ -211,7 +211,11 @@ class Platform(Protocol):
         ...
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
-        """Have `capacity` instances of a revision on fresh ports; those that run are kept."""
+        """Have `capacity` instances of a revision on fresh ports.
+
+        Those that run are kept, also where they were being retired; those that have ended are
+        replaced, but for what this very effect key has started.
+        """
         ...
 
     async def instances(self, target: str, revision: str) -> Sequence[Instance]:
@@ -238,8 +242,11 @@ class Platform(Protocol):
         """Return the counts of requests by revision."""
         ...
 
-    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
-        """Delete the target's workspaces other than those kept."""
+    async def forget(self, target: str, deployments: Sequence[str]) -> None:
+        """Delete what is kept of a target's deployments, but where something runs in it.
+
+        They are named, and not those that stay: what begins meanwhile is in no danger.
+        """
         ...
 
 

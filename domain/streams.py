@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from .errors import NotFoundError
 from .event import Recorded
 from .ports import Log
-from .transaction import Aggregate, Transaction, empty, fold
+from .transaction import Aggregate, Kind, Transaction, empty, fold
 
 CACHED_STREAMS = 4096
-
-Kind = TypeVar("Kind", bound=Aggregate)
 
 
 class Loaded(NamedTuple):

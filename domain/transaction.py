@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from . import definition, deployment, environment, target
 from .append import Append, Draft, Due, Lease
@@ -16,6 +16,7 @@ from .plan import Plan
 from .target import Target
 
 Aggregate = Deployment | Target | Environment | Definition
+Kind = TypeVar("Kind", bound=Aggregate)
 
 _EMPTY: Mapping[str, Callable[[str], Aggregate]] = {
     "deployment": lambda name: Deployment(id=name),
@@ -68,6 +69,13 @@ class Transaction:
         self.states[state.stream] = state
         if last_at is not None and last_at > self.now:
             self.now = last_at
+
+    def state(self, kind: type[Kind], stream: str) -> Kind:
+        """Return a loaded aggregate as it is after what is recorded so far."""
+        state = self.states[stream]
+        if not isinstance(state, kind):
+            raise TypeError(stream)
+        return state
 
     def record(self, stream: str, event: Event) -> None:
         """Add an event to a loaded stream; those after it in this command are caused by it."""
@@ -124,7 +132,4 @@ class Transaction:
         return {**scope, "environment": plan.environment, "service": plan.service}
 
     def _plan(self, stream: str) -> Plan:
-        state = self.states[stream]
-        if not isinstance(state, Deployment):
-            raise TypeError(stream)
-        return state.recorded_plan
+        return self.state(Deployment, stream).recorded_plan

@@ -10,19 +10,21 @@ import gc
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table
+from sqlalchemy.exc import DatabaseError
 
 from ..domain.deployment import ENDINGS, Deployment
+from ..domain.errors import BrokenError
 from ..domain.event import Recorded
 from ..domain.transaction import Aggregate, empty, fold
-from .follower import Views, parked, rows_differ, standing
+from .follower import ReadModel, Views, parked, rows_differ, standing
 
 BATCH = 2000
 
@@ -127,36 +129,60 @@ def check(events: Iterable[Recorded], views: Views) -> Iterator[Difference]:
     """Return every row of the views that is not the fold of the log up to the views' position.
 
     A stream that is parked in a read model is a difference of the table `parked`.
+    Errors: BrokenError for views that are missing, damaged or of another shape.
     """
-    with tempfile.TemporaryDirectory() as folder, views.reading() as stored:
-        fresh = Views(Path(folder) / "views.db", views.models, is_lasting=False)
-        reached = standing(stored).position
-        try:
-            fresh.open()
-            upto = takewhile(lambda recorded: recorded.position <= reached, events)
-            while batch := list(islice(upto, BATCH)):
-                fresh.apply(batch)
-            with fresh.writing() as folded:
-                yield from _differences(views, stored, folded)
-        finally:
-            fresh.close()
+    try:
+        with tempfile.TemporaryDirectory() as folder, views.reading() as stored:
+            if not views.fits(stored):
+                message = "The views have another shape than this build; rebuild them."
+                raise BrokenError(message)
+            fresh = Views(Path(folder) / "views.db", views.models, is_lasting=False)
+            try:
+                yield from _differences(stored, _refolded(fresh, events, stored))
+            finally:
+                fresh.close()
+    except DatabaseError as error:
+        message = f"The views cannot be read; rebuild them: {error.orig}."
+        raise BrokenError(message) from error
 
 
-def _differences(views: Views, stored: Connection, folded: Connection) -> Iterator[Difference]:
+def _refolded(fresh: Views, events: Iterable[Recorded], stored: Connection) -> Views:
+    fresh.open()
+    reached = standing(stored).position
+    upto = takewhile(lambda recorded: recorded.position <= reached, events)
+    while batch := list(islice(upto, BATCH)):
+        fresh.apply(batch)
+    return fresh
+
+
+def _differences(stored: Connection, fresh: Views) -> Iterator[Difference]:
     for one in parked(stored):
         row = msgspec.structs.astuple(one)
         yield Difference(one.model, "parked", row[:2], row, None)
-    for model in views.models:
-        for table in model.tables:
-            names = [column.name for column in table.columns]
-            for key, mine, theirs in rows_differ(stored, folded, table):
-                yield Difference(
-                    model.name,
-                    table.name,
-                    key,
-                    tuple(mine) if mine else None,
-                    tuple(theirs) if theirs else None,
-                    tuple(n for n, a, b in zip(names, mine, theirs, strict=True) if a != b)
-                    if mine and theirs
-                    else (),
-                )
+    with fresh.writing() as folded:
+        for model in fresh.models:
+            for table in model.tables:
+                for key, mine, theirs in rows_differ(stored, folded, table):
+                    yield _difference(model, table, key, mine, theirs)
+
+
+def _difference(
+    model: ReadModel,
+    table: Table,
+    key: tuple[Any, ...],
+    stored: Sequence[Any] | None,
+    folded: Sequence[Any] | None,
+) -> Difference:
+    columns: tuple[str, ...] = ()
+    if stored and folded:
+        names = table.columns.keys()
+        pairs = zip(names, stored, folded, strict=True)
+        columns = tuple(name for name, mine, theirs in pairs if mine != theirs)
+    return Difference(
+        model=model.name,
+        table=table.name,
+        key=key,
+        stored=tuple(stored) if stored else None,
+        folded=tuple(folded) if folded else None,
+        columns=columns,
+    )

@@ -102,7 +102,7 @@ def causes_come_first(log: Log) -> Iterator[str]:
     known: set[str] = set()
     for event in log:
         if event.header.causation is not None and event.header.causation not in known:
-            yield f"{event.reference} has the cause {event.header.causation}, which is not there yet"
+            yield f"{event.reference} names {event.header.causation}, which is not there yet"
         known.add(event.reference)
 
 
@@ -129,6 +129,25 @@ def i13_intents_come_first(moments: Sequence[Moment]) -> Iterator[str]:
             owner = deployments.get(event.event.deployment)
             if owner is None or not owner.attempts:
                 yield f"I13: {event.reference} has no intent before it"
+
+
+def i14_tries_are_counted(moments: Sequence[Moment]) -> Iterator[str]:
+    """Each try of a stage has the next number, and ends once: an effect key is of one try."""
+    for event, before, _ in moments:
+        if not isinstance(before, Deployment):
+            continue
+        match event.event:
+            case Deployment.StageStarted(stage=stage, attempt=number):
+                last = before.attempts.get(stage)
+                if number != (last.number + 1 if last else 1):
+                    yield f"I14: {event.reference} starts try {number} of {stage}"
+            case Deployment.StageFinished(stage=stage, attempt=number):
+                last = before.attempts.get(stage)
+                is_running = before.has_status(stage, StageStatus.RUNNING)
+                if last is None or last.number != number or not is_running:
+                    yield f"I14: {event.reference} ends try {number} of {stage}"
+            case _:
+                pass
 
 
 def i17_stages_start_in_order(moments: Sequence[Moment]) -> Iterator[str]:
@@ -189,6 +208,31 @@ def i22_abort_once(moments: Sequence[Moment]) -> Iterator[str]:
             yield f"I22: {event.reference} repeats an abort"
 
 
+def i23_rollbacks_are_linked(moments: Sequence[Moment]) -> Iterator[str]:
+    """What takes a deployment back names it, and is named by it, in one command."""
+    links = {
+        event.event.rolled_back_by: event.header
+        for event, _, _ in moments
+        if isinstance(event.event, Deployment.Linked)
+    }
+    for event, _, _ in moments:
+        if not isinstance(event.event, Deployment.Requested) or not event.event.rollback_of:
+            continue
+        link = links.get(event.header.deployment or "")
+        taken_back = f"deployment:{event.event.rollback_of}"
+        if link is None or (link.stream, link.command) != (taken_back, event.header.command):
+            yield f"I23: {event.reference} takes back {taken_back}, which does not say so"
+
+
+def only_what_was_live_is_restored(moments: Sequence[Moment]) -> Iterator[str]:
+    """What is started again was live, or is what the holder goes back to."""
+    for event, before, _ in moments:
+        if isinstance(event.event, Target.Restored) and isinstance(before, Target):
+            back = before.snapshot.live if before.snapshot else None
+            if event.event.revision not in {before.live and before.live.id, back}:
+                yield f"{event.reference} restores {event.event.revision}, which was not live"
+
+
 def endings_say_what_happened(moments: Sequence[Moment]) -> Iterator[str]:
     """Success has every stage behind it; what was aborted was not called failed."""
     for event, before, after in moments:
@@ -217,11 +261,14 @@ OF_BYTES: tuple[Callable[[Log], Iterator[str]], ...] = (
 )
 OF_STATES: tuple[Callable[[Sequence[Moment]], Iterator[str]], ...] = (
     i13_intents_come_first,
+    i14_tries_are_counted,
     i17_stages_start_in_order,
     i19_one_holder,
     i20_final_is_final,
     i21_always_a_next_look,
     i22_abort_once,
+    i23_rollbacks_are_linked,
+    only_what_was_live_is_restored,
     endings_say_what_happened,
 )
 

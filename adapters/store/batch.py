@@ -14,7 +14,7 @@ from ...domain.append import Append, Appended, Lease, header_of
 from ...domain.errors import ConflictError, FenceLostError, IdempotencyMismatchError
 from ...domain.event import Recorded
 from .errors import CommandSettledError
-from .rows import Prepared, Row, Settled, row_of
+from .rows import Prepared, Settled, row_of
 
 
 class Start(NamedTuple):
@@ -42,7 +42,8 @@ class Batch:
 
     def __init__(self, facts: Facts) -> None:
         self.head = facts.start.head
-        self.rows: list[Row] = []
+        self.rows: list[tuple[int, str, int, str, bytes]] = []
+        """What is to be inserted, in the columns of `Row`."""
         self.settled: dict[str, Settled] = {}
         self.due: dict[str, datetime] = {}
         self.forgotten: set[str] = set()
@@ -63,7 +64,7 @@ class Batch:
         self._check_owner(append.lease)
         versions = self._checked_versions(append)
         events = self._recorded(prepared)
-        rows = [row_of(recorded) for recorded in events]
+        rows = list(map(row_of, events))
         # Nothing is refused from here on.
         self._versions.update(versions)
         self.rows += rows

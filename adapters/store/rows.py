@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from ...domain.append import Append
 from ...domain.event import Recorded, encode_header, encode_payload
 
@@ -18,7 +20,7 @@ class Row(NamedTuple):
     state: bytes
 
 
-class Settled(NamedTuple):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """What a command came to: the SHA-256 of its body and the positions of its append.
 
     An append without events has `first` = `last` + 1.
@@ -41,15 +43,14 @@ def prepare(append: Append) -> Prepared:
 
     Errors: UnsealedError, EventTooLargeError; ValueError where one command id stands twice.
     """
-    ids = [command.id for command in append.commands]
-    if len(ids) > 1 and len(set(ids)) < len(ids):
+    if len({command.id for command in append.commands}) < len(append.commands):
         message = "an append settles a command once"
         raise ValueError(message)
     return Prepared(append, tuple([encode_payload(draft.event) for draft in append.drafts]))
 
 
-def row_of(recorded: Recorded) -> Row:
-    """Return the row of an event. Errors: EventTooLargeError for its header."""
+def row_of(recorded: Recorded) -> tuple[int, str, int, str, bytes]:
+    """Return the columns of an event as in `Row`. Errors: EventTooLargeError for its header."""
     header = recorded.header
-    state = encode_header(header) + b"\n" + recorded.payload
-    return Row(recorded.position, header.stream, header.stream_version, header.topic, state)
+    state = b"%b\n%b" % (encode_header(header), recorded.payload)
+    return recorded.position, header.stream, header.stream_version, header.topic, state

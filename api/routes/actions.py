@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-import msgspec
 from aiohttp import hdrs, web
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +15,8 @@ from ...domain.handlers import legal_actions
 from ..wire import etag
 from ..wire.documents import StatusDocument
 from ..wire.endpoint import Call, Gives, Table
-from .deployments import accepted, current
+from .deployments import accepted
+from .standing import READY
 
 routes = Table()
 _ACCEPTED = (Gives(HTTPStatus.ACCEPTED, StatusDocument, is_change=True),)
@@ -160,7 +160,7 @@ def _check_unmoved(call: Call) -> None:
     header = call.request.headers.get(hdrs.IF_MATCH)
     if header is None:
         return
-    tag = etag.of_bytes(msgspec.json.encode(current(call.services, call.named["id"])))
+    _, tag = call.request.app[READY].get(call.named["id"])
     if not etag.is_named(header, tag):
         raise PreconditionFailedError(etag=tag)
 

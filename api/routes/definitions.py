@@ -21,7 +21,7 @@ from ..wire import answers, etag, parameters
 from ..wire.documents import Page
 from ..wire.endpoint import Call, Gives, Table, page_of, told
 from ..wire.shown import Shown
-from .past import settle
+from .standing import settle
 
 routes = Table()
 NO_VERSION = -1

@@ -14,12 +14,12 @@ from ...domain.ledger import Receipt
 from ...projections import deployments, targets
 from ..services import Services
 from ..wire import answers, parameters
-from ..wire.accept import TEXT
+from ..wire.accept import JSON, TEXT
 from ..wire.documents import EventDocument, Page, PreviewDocument, StatusDocument
 from ..wire.endpoint import Call, Gives, Table, page_of, told
 from ..wire.shown import Shown
-from .past import position_of, settle, status_at
 from .reading import shown_events
+from .standing import READY, position_of, settle, status_at
 
 routes = Table()
 ACCEPTED = Gives(HTTPStatus.ACCEPTED, StatusDocument, is_change=True)
@@ -89,7 +89,8 @@ async def get_deployment(call: Call) -> web.StreamResponse:
     if (as_of := call.query.get(parameters.AS_OF.name)) is not None:
         position = await position_of(call.services, as_of)
         return answers.document(call.request, await status_at(call.services, name, position))
-    return answers.document(call.request, current(call.services, name))
+    body, tag = call.request.app[READY].get(name)
+    return answers.of_bytes(call.request, body, tag=tag, headers={"Content-Type": JSON})
 
 
 @routes.get(
@@ -112,12 +113,13 @@ async def list_deployment_events(call: Call) -> web.StreamResponse:
     gives=(Gives(HTTPStatus.OK, None, TEXT),),
 )
 async def get_stage_output(call: Call) -> web.StreamResponse:
-    """Return what a stage's newest finished attempt printed, or another one."""
-    digest = await _digest(call)
-    content = await call.services.blobs.get(digest) if digest else None
+    """Return what a stage's newest finished attempt printed, or another one; maybe nothing."""
+    finished = await _finished(call)
+    digest = finished.output
+    content = await call.services.blobs.get(digest) if digest else b""
     if content is None:
         raise NotFoundError(kind="output")
-    headers = {hdrs.CONTENT_TYPE: f"{TEXT}; charset=utf-8"}
+    headers = {"Content-Type": f"{TEXT}; charset=utf-8"}
     return answers.of_bytes(call.request, content, tag=f'"{digest}"', headers=headers)
 
 
@@ -130,29 +132,23 @@ async def accepted(call: Call, receipt: Receipt) -> web.Response:
     return answers.document(call.request, document, status=HTTPStatus.ACCEPTED, headers=headers)
 
 
-def current(services: Services, deployment: str) -> deployments.StatusDocument:
-    """Return the status document as the read model has it; NotFoundError if it has none."""
-    with services.follower.views.reading() as db:
-        document = deployments.get(db, deployment)
-        if document is None:
-            raise NotFoundError(kind="deployment")
-        place = targets.get(db, document.environment, document.service)
-    return Shown(services.directory, services.keyring).status(document, place)
-
-
 def _subject(services: Services, actor: str) -> str:
     """Return the subject id of `kind:name`; any other text stands for itself."""
     kind, colon, name = actor.partition(":")
     return (services.directory.find(kind, name) or actor) if colon else actor
 
 
-async def _digest(call: Call) -> str | None:
-    """Return the digest of what was printed; NotFoundError for an unknown deployment or stage."""
+async def _finished(call: Call) -> Deployment.StageFinished:
+    """Return the end that is asked for; NotFoundError where no attempt has ended yet."""
     events = await call.services.log.stream(stream_of(call.named["id"]))
     wanted = call.query.get(parameters.ATTEMPT.name)
-    digest = None
-    for recorded in events:
-        event = recorded.event
-        if isinstance(event, Deployment.StageFinished) and event.stage == call.named["name"]:
-            digest = event.output if wanted in {None, event.attempt} else digest
-    return digest
+    ended = [
+        event
+        for recorded in events
+        if isinstance(event := recorded.event, Deployment.StageFinished)
+        and event.stage == call.named["name"]
+        and wanted in {None, event.attempt}
+    ]
+    if not ended:
+        raise NotFoundError(kind="output")
+    return ended[-1]

@@ -13,6 +13,7 @@ from ..wire.accept import EVENT_STREAM, JSON
 from ..wire.documents import EventDocument, Page
 from ..wire.endpoint import Call, Gives, Table
 from ..wire.parameters import DEFAULT_LIMIT, MAX_POSITION, read_whole
+from ..wire.refusals import InvalidParameterError
 from .reading import Wanted, page_after, shown_events
 from .stream import STREAMS
 
@@ -44,11 +45,18 @@ async def list_events(call: Call) -> web.StreamResponse:
         topic=call.query.get(parameters.TOPIC.name), stream=call.query.get(parameters.STREAM.name)
     )
     if call.media == EVENT_STREAM:
+        _refuse_paging(call)
         return await call.request.app[STREAMS].serve(call, wanted)
     limit = call.query.get(parameters.LIMIT.name, DEFAULT_LIMIT)
     events, has_more = await page_after(call.services, _after(call), limit, wanted)
     following = str(events[-1].position) if has_more else None
     return answers.document(call.request, Page(shown_events(call.services, events), following))
+
+
+def _refuse_paging(call: Call) -> None:
+    for name in (parameters.LIMIT.name, parameters.CURSOR.name):
+        if name in call.query:
+            raise InvalidParameterError(name, "A stream has no pages.")
 
 
 def _after(call: Call) -> int:

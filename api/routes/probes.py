@@ -71,5 +71,6 @@ async def get_metrics(call: Call) -> web.StreamResponse:
 @routes.get("/openapi.json", needs=Open.OPEN, gives=(Gives(HTTPStatus.OK, None, JSON),))
 async def get_openapi(call: Call) -> web.StreamResponse:
     """Return this document."""
-    body = msgspec.json.encode(document(call.request.app[DECLARED], version("shipslog")))
+    routes = call.request.app[DECLARED]
+    body = msgspec.json.encode(document(routes, version("shipslog")))
     return answers.of_bytes(call.request, body, headers={hdrs.CONTENT_TYPE: JSON})

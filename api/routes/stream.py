@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
 from ...domain.errors import OverloadedError
+from ..services import Limits
 from ..signals import logs
 from ..wire import parameters
 from ..wire.endpoint import Call
@@ -25,11 +26,8 @@ LAST_EVENT_ID = "Last-Event-ID"
 BATCH = 32
 SCANNED = 256
 SEND_BYTES = 64 * 1024
-STALLED_SECONDS = 15.0
-HEARTBEAT_SECONDS = 15.0
 LOOK_SECONDS = 5.0
 """How often a quiet stream looks whether its client is still there and may still read."""
-MAX_STREAMS = 1000
 
 _log = logs.get("http")
 _encode = msgspec.json.Encoder().encode
@@ -38,8 +36,8 @@ _encode = msgspec.json.Encoder().encode
 class Streams:
     """All open streams of one server."""
 
-    def __init__(self, most: int = MAX_STREAMS) -> None:
-        self._most = most
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         self._tasks: set[asyncio.Task[object]] = set()
 
     async def serve(self, call: Call, wanted: Wanted) -> web.StreamResponse:
@@ -50,12 +48,12 @@ class Streams:
         """
         after = await _start(call)
         task = asyncio.current_task()
-        if task is None or len(self._tasks) >= self._most:
+        if task is None or len(self._tasks) >= self._limits.streams:
             raise OverloadedError
         response = EventSourceResponse(
             headers={"X-Content-Type-Options": "nosniff"},
-            send_timeout=STALLED_SECONDS,
-            ping_interval=HEARTBEAT_SECONDS,
+            send_timeout=self._limits.stalled_seconds,
+            ping_interval=self._limits.heartbeat_seconds,
         )
         self._tasks.add(task)
         call.services.metrics.streams.inc()

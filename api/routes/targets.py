@@ -12,7 +12,7 @@ from ...projections import targets
 from ..wire import answers, parameters
 from ..wire.documents import Page
 from ..wire.endpoint import Call, Gives, Table, page_of
-from .past import place_at, position_of
+from .standing import place_at, position_of
 
 routes = Table()
 

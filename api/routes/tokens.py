@@ -104,6 +104,7 @@ async def revoke_token(call: Call) -> web.StreamResponse:
     """Void a token from now on."""
     if not await call.services.tokens.revoke(call.named["id"]):
         raise NotFoundError(kind="token")
+    call.gatekeeper.forget()
     return web.Response(status=HTTPStatus.NO_CONTENT)
 
 

@@ -8,11 +8,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 from ...domain.access import Permission
+from ...domain.errors import InvalidError
 from ...projections.follower import Rebuilt
 from ..wire import answers
 from ..wire.endpoint import Call, Gives, Table
 from ..wire.parameters import STREAM
-from ..wire.refusals import InvalidError
 
 routes = Table()
 

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
 import structlog
@@ -14,11 +15,16 @@ from structlog.typing import EventDict, FilteringBoundLogger
 
 _SECRET = re.compile(r"slp_[A-Za-z0-9_-]+|(?i:bearer)\s+[^\s\"\\]+")
 _SECRET_KEYS = frozenset({"authorization", "password", "secret", "token"})
+_ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
+_FILES: list[BinaryIO] = []
+"""Where `note` writes; empty until configured, and above its level."""
 _LIBRARIES = ("aiohttp", "asyncio")
 
 
 def configure(file: BinaryIO | None = None, level: int = logging.INFO) -> None:
     """Let everything of this process log to a file of bytes, by default stderr."""
+    written = file or sys.stderr.buffer
+    _FILES[:] = [written] if level <= logging.INFO else []
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -27,7 +33,7 @@ def configure(file: BinaryIO | None = None, level: int = logging.INFO) -> None:
             render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.BytesLoggerFactory(file or sys.stderr.buffer),
+        logger_factory=structlog.BytesLoggerFactory(written),
         cache_logger_on_first_use=False,
     )
     for name in _LIBRARIES:
@@ -35,6 +41,15 @@ def configure(file: BinaryIO | None = None, level: int = logging.INFO) -> None:
         library.handlers = [_Forward()]
         library.propagate = False
         library.setLevel(logging.WARNING)
+
+
+def note(event: str, fields: dict[str, Any]) -> None:
+    """Write a line of level info the short way, for what is said of every request."""
+    if _FILES:
+        at = datetime.now(UTC).isoformat()
+        line = render(None, "info", {"event": event, "level": "info", "at": at, **fields})
+        _FILES[0].write(line + b"\n")
+        _FILES[0].flush()
 
 
 def get(name: str) -> FilteringBoundLogger:
@@ -46,7 +61,7 @@ def render(_logger: object, _method: str, event: EventDict) -> bytes:
     """Return a line: ASCII only, so that nothing in a value can end it or move a cursor."""
     for key in _SECRET_KEYS & event.keys():
         event[key] = "[redacted]"
-    line = json.dumps(event, default=str, separators=(",", ":"))
+    line = _ENCODER.encode(event)
     return _SECRET.sub("[redacted]", line).encode().replace(b"\x7f", b"\\u007f")
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 PIPE_CLOSED = 141
 """What a shell shows of a program that SIGPIPE ended."""
+WIDEST = 10_000
+"""Columns of a table at most."""
+INSTANTS = frozenset(["REQUESTED", "COMPLETED", "RECORDED", "SINCE", "CREATED", "EXPIRES", "USED"])
+"""Columns that a person reads to the second."""
 
 _COLOURING = re.compile(r"\x1b\[[0-9;:]*m")
 _NOT_ASCII = re.compile(r"[^\n -~]")
@@ -82,10 +87,18 @@ def put_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         return
     from rich.table import Table
 
+    # A row that is wider than the terminal is broken by it, not by us: cells are copied whole.
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        table.add_row(*map(_cell, row))
-    console().print(table)
+        table.add_row(*map(_shown, columns, row))
+    console(WIDEST).print(table)
+
+
+def short(instant: str | None) -> str:
+    """Return an instant to the second, in UTC, as people read it."""
+    if instant is None:
+        return ""
+    return datetime.fromisoformat(instant).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def put_row(row: Sequence[object]) -> None:
@@ -93,15 +106,19 @@ def put_row(row: Sequence[object]) -> None:
     put("\t".join(map(_cell, row)))
 
 
-def console() -> Console:
+def console(width: int | None = None) -> Console:
     """Return the terminal; it takes no text for markup and obeys NO_COLOR."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+    return Console(width=width, markup=False, highlight=False, emoji=False)
 
 
 def _cell(value: object) -> str:
     return "" if value is None else clean(value)
+
+
+def _shown(column: str, value: object) -> str:
+    return short(value) if column in INSTANTS and isinstance(value, str) else _cell(value)
 
 
 def _escape(character: str) -> str:

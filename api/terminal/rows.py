@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import cast
 
 from ..wire.shapes import Document, EventDocument, Status, Waiting
+from .output import short
 
 Row = Sequence[object]
 
 EVENT_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "STREAM", "BY", "DETAIL")
-TRANSITION_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "BY", "DETAIL")
 STATUS_COLUMNS = ("STATUS", "STAGE", "OF", "WAITING FOR")
+STEP_COLUMNS = ("POSITION", "RECORDED", "TOPIC", "BY", *STATUS_COLUMNS, "DETAIL")
 DEPLOYMENT_COLUMNS = ("ID", "SERVICE", "VERSION", "ENVIRONMENT", "STATUS", "BY", "REQUESTED")
 TARGET_COLUMNS = ("ENVIRONMENT", "SERVICE", "VERSION", "SINCE", "DEPLOYMENT", "HOLDER")
 HISTORY_COLUMNS = ("DEPLOYMENT", "VERSION", "STATUS", "BY", "REQUESTED", "COMPLETED", "REASON")
@@ -60,24 +60,18 @@ def waiting(wait: Waiting) -> str:
     return sentence
 
 
-def short(instant: str | None) -> str:
-    """Return an instant to the second, in UTC, as people read it."""
-    if instant is None:
-        return ""
-    return datetime.fromisoformat(instant).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
 def deployment_row(status: Document) -> Row:
     """Return a status document in one row."""
     fields = ("id", "service", "version", "environment", "status", "requested_by", "requested_at")
     return [status[field] for field in fields]
 
 
-def state_cells(state: Document) -> Row:
-    """Return how a deployment stands after an event; of another stream its plain values."""
+def step_row(event: EventDocument, state: Document) -> Row:
+    """Return an event with the state after it; of what is no deployment its plain values."""
+    *head, said = transition_row(event)
     if "current_stage" in state:
-        return status_row(cast("Status", state))
-    return (detail(state),)
+        return *head, *status_row(cast("Status", state)), said
+    return *head, detail(state), None, None, None, said
 
 
 def target_row(target: Document) -> Row:

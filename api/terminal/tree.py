@@ -10,8 +10,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from ..wire.shapes import StageDocument, Status
-from .output import clean
-from .rows import short, waiting
+from .output import clean, short
+from .rows import waiting
 
 STATES = {
     "requested": ("○", "cyan"),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..running import House
 
 TOKENS = "/v1/tokens"
-TOKEN_COLUMNS = ("ID", "SUBJECT", "ROLE", "CREATED", "EXPIRES", "LAST USED")
+TOKEN_COLUMNS = ("ID", "SUBJECT", "ROLE", "CREATED", "EXPIRES", "USED")
 TOKEN_FIELDS = ("id", "subject", "role", "created_at", "expires_at", "last_used_at")
 DATABASE_COLUMNS = ("FACT", "VALUE")
 

@@ -109,9 +109,9 @@ def sentence(error: ProblemError) -> str:
     """Return a refusal in one line: what, where in the input, and what would be possible."""
     problem = error.problem
     text = str(error)
-    places = [e["pointer"] for e in problem.get("errors", []) if e.get("pointer")]
-    if places:
-        text += f" (at {', '.join(places)})"
+    places = [e.get("pointer") or e.get("parameter") for e in problem.get("errors", [])]
+    if named := ", ".join(place for place in places if place):
+        text += f" (at {named})"
     if actions := problem.get("legal_actions"):
         text += f" Possible now: {', '.join(actions)}."
     if error.status == 401:  # noqa: PLR2004

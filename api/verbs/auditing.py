@@ -99,9 +99,7 @@ def _replay_one(settings: Settings, name: str, as_of: str | None, *, as_json: bo
     if as_json:
         output.put_json({"items": [msgspec.to_builtins(step) for step in steps], "next": None})
     else:
-        output.put_table(
-            (*rows.TRANSITION_COLUMNS, *rows.STATUS_COLUMNS), map(_transition_row, steps)
-        )
+        output.put_table(rows.STEP_COLUMNS, map(_step_row, steps))
     return ExitCode.DONE
 
 
@@ -135,7 +133,9 @@ def _check(settings: Settings, *, as_json: bool) -> ExitCode:
 
     with archive(settings) as opened, views(settings) as stored:
         findings = [msgspec.to_builtins(finding) for finding in opened.log.verify()]
-        differences = [msgspec.to_builtins(one) for one in check(opened.log.scan(), stored)]
+        differences = [
+            msgspec.to_builtins(one, enc_hook=str) for one in check(opened.log.scan(), stored)
+        ]
     if as_json:
         output.put_json({"findings": findings, "differences": differences})
     else:
@@ -166,12 +166,12 @@ def _faults(findings: list[Document], differences: list[Document]) -> Iterator[r
         )
 
 
-def _transition_row(step: Transition) -> rows.Row:
+def _step_row(step: Transition) -> rows.Row:
     import msgspec
 
     event: Any = msgspec.to_builtins(step.event)
     state: Any = msgspec.to_builtins(step.state)
-    return *rows.transition_row(event), *rows.state_cells(state)
+    return rows.step_row(event, state)
 
 
 async def _rebuilt(client: Client, stream: str | None) -> Document:

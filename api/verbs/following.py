@@ -29,7 +29,8 @@ async def settle(
     Returns its last status document and the exit code that it stands for.
     """
     status = first
-    after = 0 if view.shows_history else first["position"]
+    begun = first.get("requested_position", 1) - 1
+    after = begun if view.shows_history else first["position"]
     try:
         with view:
             async with asyncio.timeout(timeout), aclosing(_steps(client, first, after)) as steps:

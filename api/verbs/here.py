@@ -14,7 +14,7 @@ from ..wire.shapes import UnreachableError
 from .asking import ask
 
 if TYPE_CHECKING:
-    from ..assembly import SqliteArchive
+    from ..assembly import Archive
     from ..client import Client
     from ..running import House
 
@@ -62,7 +62,7 @@ def with_store(job: Callable[[House], Awaitable[T]]) -> T:
     return asyncio.run(done())
 
 
-def head_of(archive: SqliteArchive) -> int:
+def head_of(archive: Archive) -> int:
     """Return the position of the newest event."""
     import asyncio
 

@@ -50,12 +50,15 @@ def agent(
     *,
     data: Data = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the agent and its children.")] = False,
-) -> None:
+) -> int:
     """Keep the processes and the router of a data folder; the others start it."""
     settings = from_environment(data=data)
     from ..assembly import run_agent, stop_agent
 
-    (stop_agent if stop else run_agent)(settings)
+    if not stop:
+        return run_agent(settings)
+    stop_agent(settings)
+    return ExitCode.DONE
 
 
 def _apart(settings: Settings) -> ExitCode:

@@ -20,7 +20,7 @@ from ..wire.shown import Shown
 from .here import head_of
 
 if TYPE_CHECKING:
-    from ..assembly import SqliteArchive
+    from ..assembly import Archive
 
 
 class Transition(msgspec.Struct):
@@ -34,7 +34,7 @@ class Transition(msgspec.Struct):
 class Replay:
     """One stream of an archive, up to a position."""
 
-    def __init__(self, archive: SqliteArchive, upto: int) -> None:
+    def __init__(self, archive: Archive, upto: int) -> None:
         self._archive = archive
         self._upto = upto
         self._shown = Shown(archive.directory, archive.keyring)
@@ -58,7 +58,7 @@ class Replay:
         for recorded, document in transitions(events, deployments.apply):
             while coming is not None and coming.position <= recorded.position:
                 standing, coming = targets.apply(standing, coming), next(there, None)
-            yield recorded, self._shown.status(document, standing and standing.place)
+            yield recorded, self._shown.status(document, standing.place if standing else None)
 
     @staticmethod
     def _aggregates(stream: str, events: list[Recorded]) -> Iterator[tuple[Recorded, object]]:
@@ -84,7 +84,7 @@ class Replay:
         return self._archive.log.position_of(stream, int(version))
 
 
-def position_meant(archive: SqliteArchive, as_of: str | None) -> int:
+def position_meant(archive: Archive, as_of: str | None) -> int:
     """Return the position that an instant or a position means; the head without one.
 
     Errors: InvalidError for what is neither, or beyond the head.

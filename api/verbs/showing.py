@@ -34,6 +34,9 @@ def get(
     as_json: AsJson = False,
 ) -> ExitCode:
     """Show a deployment and its stages; with --watch until it has ended."""
+    if (watch and as_of) or (timeout is not None and not watch):
+        message = "--watch goes on from now, for as long as --timeout says: without --as-of."
+        raise typer.BadParameter(message)
     if watch:
         return ask(lambda client: _watched(client, deployment, timeout, as_json=as_json))
     shown = ask(lambda client: client.deployment(deployment, as_of=as_of))

@@ -15,15 +15,18 @@ def preferred(accept: str | None, offers: tuple[str, ...]) -> str | None:
     'text/event-stream'
     >>> preferred("image/png, */*;q=0.1", (JSON, EVENT_STREAM))
     'application/json'
+    >>> preferred("text/event-stream, */*", (JSON, EVENT_STREAM))
+    'text/event-stream'
     >>> preferred("image/png", (JSON,)) is None
     True
     """
     if not accept or accept in {"*/*", offers[0]}:
         return offers[0]
     ranges = [_range(part) for part in accept.lower().split(",")]
-    liked = [(max(_quality(offer, ranges)), offer) for offer in offers]
-    quality, best = max(liked, key=lambda one: one[0][1])
-    return best if quality[1] > 0 else None
+    liked = [(max(_matches(offer, ranges)), offer) for offer in offers]
+    # Of two that are liked as much, the one that was named is meant.
+    (exactness, quality), best = max(liked, key=lambda one: (one[0][1], one[0][0]))
+    return best if exactness and quality > 0 else None
 
 
 def _range(part: str) -> tuple[str, float]:
@@ -37,7 +40,7 @@ def _range(part: str) -> tuple[str, float]:
     return media, 1.0
 
 
-def _quality(offer: str, ranges: list[tuple[str, float]]) -> list[tuple[int, float]]:
+def _matches(offer: str, ranges: list[tuple[str, float]]) -> list[tuple[int, float]]:
     """Return (how exactly a range names the offer, its quality) for each; the exactest counts."""
     family = offer.partition("/")[0] + "/*"
     exactness = {offer: 3, family: 2, "*/*": 1}

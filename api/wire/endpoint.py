@@ -31,9 +31,6 @@ LEDGER_POSITION = "Ledger-Position"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 MAX_KEY = 255
-VISIBLE_SECONDS = 10.0
-"""How long a read waits until the read models have reached its `Ledger-Position`."""
-MAX_IN_FLIGHT = 1024
 
 Model = TypeVar("Model", bound=BaseModel)
 Answering = Callable[["Call"], Awaitable[web.StreamResponse]]
@@ -166,7 +163,7 @@ class Call:
         return keys[0]
 
 
-DECLARED = web.AppKey("declared", tuple[Route, ...])
+DECLARED = web.AppKey("declared", list[Route])
 
 
 class Endpoints:
@@ -174,8 +171,9 @@ class Endpoints:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._gatekeeper = Gatekeeper(services.tokens, services.clock)
-        self._intake = Intake()
+        self._limits = services.limits
+        self._gatekeeper = Gatekeeper(services)
+        self._intake = Intake(services.limits)
         self._in_flight = 0
 
     def handler(self, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -208,7 +206,7 @@ class Endpoints:
         if route.needs is Open.OPEN or call.media == EVENT_STREAM:
             # Probes tell of a full server, and streams are bounded on their own.
             return await route.answer(call)
-        if self._in_flight >= MAX_IN_FLIGHT:
+        if self._in_flight >= self._limits.requests:
             raise OverloadedError
         self._in_flight += 1
         try:
@@ -220,7 +218,7 @@ class Endpoints:
         position = read_whole(text, 0, MAX_POSITION)
         if position is None:
             raise MalformedHeaderError(header=LEDGER_POSITION)
-        await self._services.follower.reached(position, VISIBLE_SECONDS)
+        await self._services.follower.reached(position, self._limits.visible_seconds)
 
 
 def _is_visible(text: str) -> bool:

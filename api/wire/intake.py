@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from aiohttp import hdrs, web
 
 from ...domain.errors import OverloadedError
+from ..services import Limits
 from .accept import JSON
 from .refusals import BodyTimeoutError, BodyTooLargeError, UnsupportedMediaError
 
 MAX_BODY = 1024 * 1024
-BODY_SECONDS = 20.0
-BUDGET = 64 * MAX_BODY
-"""Bytes of bodies in memory at once; what arrives above it is told to come back."""
 
 
 class Intake:
     """Counts the bytes of all bodies that are being read or worked on."""
 
-    def __init__(self, budget: int = BUDGET, seconds: float = BODY_SECONDS) -> None:
-        self._left = budget
-        self._seconds = seconds
+    def __init__(self, limits: Limits) -> None:
+        self._left = limits.body_bytes
+        self._seconds = limits.body_seconds
 
     @asynccontextmanager
-    async def body(self, request: web.Request) -> AsyncIterator[bytes]:
+    async def body(self, request: web.Request) -> AsyncGenerator[bytes]:
         """Give a request's body, and let go of its share of the budget afterwards.
 
         Errors: UnsupportedMediaError, BodyTooLargeError, BodyTimeoutError, OverloadedError.

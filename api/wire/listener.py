@@ -7,14 +7,11 @@ import resource
 
 from aiohttp import http_parser, web
 
-MAX_CONNECTIONS = 12_000
+from ..services import Limits
+
 SPARE_FILES = 256
 """File descriptors that connections leave to the store, the router and the stages."""
 BACKLOG = 1024
-IDLE_SECONDS = 9.0
-"""How long a connection may take to bring the head of a request, the first or the next."""
-LINGER_SECONDS = 5.0
-DRAIN_SECONDS = 20.0
 MAX_LINE = 8190
 MAX_HEADERS = 128
 
@@ -36,10 +33,11 @@ class PurePythonParserError(RuntimeError):
 class Listener:
     """Serves an application at one address until it is stopped."""
 
-    def __init__(self, app: web.Application, *, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(self, app: web.Application, limits: Limits | None = None) -> None:
         require_compiled_parser()
-        self.runner = runner_of(app)
-        self._most = min(max_connections, _files() - SPARE_FILES)
+        limits = limits or Limits()
+        self.runner = runner_of(app, limits)
+        self._most = min(limits.connections, _files(limits.connections) - SPARE_FILES)
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -51,7 +49,7 @@ class Listener:
         return address[0], address[1]
 
     async def stop(self) -> None:
-        """Take no more connections, let requests end within DRAIN_SECONDS, close the rest."""
+        """Take no more connections, let requests end for a while, close the rest."""
         if self._server is not None:
             self._server.close()
         await self.runner.cleanup()
@@ -72,7 +70,7 @@ class _Full(asyncio.Protocol):
         transport.close()
 
 
-def runner_of(app: web.Application) -> web.AppRunner:
+def runner_of(app: web.Application, limits: Limits) -> web.AppRunner:
     """Return the runner of an application, with every limit that aiohttp itself keeps."""
     return web.AppRunner(
         app,
@@ -80,12 +78,12 @@ def runner_of(app: web.Application) -> web.AppRunner:
         auto_decompress=False,
         # A command that has begun is carried out, also for a client that has gone.
         handler_cancellation=False,
-        keepalive_timeout=IDLE_SECONDS,
-        lingering_time=LINGER_SECONDS,
+        keepalive_timeout=limits.idle_seconds,
+        lingering_time=limits.linger_seconds,
         max_line_size=MAX_LINE,
         max_field_size=MAX_LINE,
         max_headers=MAX_HEADERS,
-        shutdown_timeout=DRAIN_SECONDS,
+        shutdown_timeout=limits.drain_seconds,
     )
 
 
@@ -95,10 +93,10 @@ def require_compiled_parser() -> None:
         raise PurePythonParserError(PurePythonParserError.__doc__)
 
 
-def _files() -> int:
+def _files(connections: int) -> int:
     """Return how many files this process may open, after asking for all it is allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_CONNECTIONS + SPARE_FILES
+    wanted = connections + SPARE_FILES
     if soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -57,6 +57,7 @@ class Status(TypedDict):
     retry_of: str | None
     outcome_kind: str | None
     live: dict[str, str] | None
+    requested_position: NotRequired[int]
     position: int
 
 

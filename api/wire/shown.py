@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -11,6 +11,9 @@ from ...domain.event import Personal, Recorded, Sealed
 from ...projections import definitions, deployments, history, targets
 from ..services import Directory, Opener, Person
 from .documents import ActorDocument, EventDocument
+
+Json = Any
+"""Any value of a payload."""
 
 _SEALED_FIELDS = frozenset(Sealed.__struct_fields__)
 _PAYLOADS = msgspec.json.Decoder(dict[str, Any])
@@ -97,10 +100,12 @@ class Shown(NamedTuple):
         payload.pop("salt", None)
         return {name: self._field(value) for name, value in payload.items()}
 
-    def _field(self, value: Any) -> Any:  # noqa: ANN401 - any value of a payload
-        if isinstance(value, dict) and value.keys() == _SEALED_FIELDS:
-            return self.keyring.open(msgspec.convert(value, Sealed))
-        return value
+    def _field(self, value: Json) -> Json:
+        if not isinstance(value, dict):
+            return value
+        fields = cast("dict[str, Json]", value)
+        is_sealed = fields.keys() == _SEALED_FIELDS
+        return self.keyring.open(msgspec.convert(fields, Sealed)) if is_sealed else fields
 
 
 def live(place: targets.Place | None) -> deployments.Live | None:

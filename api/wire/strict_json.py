@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from .refusals import MalformedJsonError
 
@@ -27,8 +27,9 @@ def read_object(body: bytes) -> dict[str, Any]:
     value = _read(body)
     if not isinstance(value, dict):
         raise MalformedJsonError(detail="it holds another value")
-    _check_depth(value)
-    return value  # pyright: ignore[reportUnknownVariableType] - keys of JSON are texts
+    found = cast("dict[str, Any]", value)
+    _check_depth(found)
+    return found
 
 
 def _read(body: bytes) -> object:
@@ -75,7 +76,7 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _check_depth(value: object) -> None:
+def _check_depth(value: dict[str, Any]) -> None:
     level: list[Any] = [value]
     for _ in range(MAX_DEPTH):
         level = [inner for outer in level for inner in _children(outer)]

@@ -30,7 +30,7 @@ class Attempt:
 
     def __init__(self, work: Work, when_done: Callable[[], None]) -> None:
         self._work = work
-        self._is_stopped = False
+        self._stopped = asyncio.Event()
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(lambda _: when_done())
 
@@ -40,10 +40,8 @@ class Attempt:
         return self._task.result() if self._task.done() else None
 
     def stop(self) -> None:
-        """Let it end as cancelled; twice is once."""
-        if not self._is_stopped and not self._task.done():
-            self._is_stopped = True
-            self._task.cancel()
+        """Let it end as cancelled, also before it has begun; twice is once."""
+        self._stopped.set()
 
     async def drop(self) -> None:
         """Wait for it no more; what it has started goes on."""
@@ -63,12 +61,21 @@ class Attempt:
         )
 
     async def _outcome(self) -> Outcome:
+        return await self._performed() or await self._guarded(_cancelled(self._work))
+
+    async def _performed(self) -> Outcome | None:
+        """Return what came of it, or None where it was stopped first."""
+        if self._stopped.is_set():
+            return None
+        stopping = asyncio.ensure_future(self._stopped.wait())
+        performing = asyncio.ensure_future(self._guarded(_within_deadline(self._work)))
         try:
-            return await self._guarded(_within_deadline(self._work))
-        except asyncio.CancelledError:
-            if not self._is_stopped:
-                raise
-        return await self._guarded(_cancelled(self._work))
+            await asyncio.wait((stopping, performing), return_when=asyncio.FIRST_COMPLETED)
+            return performing.result() if performing.done() else None
+        finally:
+            stopping.cancel()
+            performing.cancel()
+            await asyncio.gather(stopping, performing, return_exceptions=True)
 
     async def _guarded(self, outcome: Coroutine[Any, Any, Outcome]) -> Outcome:
         try:

@@ -8,8 +8,9 @@ import structlog
 
 from ...domain.append import Lease
 from ...domain.deployment import stream_of as deployment_stream
-from ...domain.errors import FencedError
+from ...domain.errors import FencedError, RetryableError
 from ...domain.ports import WorkQueue
+from .keeper import Keeper
 from .owner import Owner, Workshop
 
 CLAIM_LIMIT = 256
@@ -22,12 +23,13 @@ _log = structlog.get_logger()
 class Worker:
     """Owns deployments under leases; any number of owners at once, none delays another."""
 
-    def __init__(self, name: str, queue: WorkQueue, workshop: Workshop) -> None:
+    def __init__(self, name: str, queue: WorkQueue, workshop: Workshop, keeper: Keeper) -> None:
         self._name = name
         self._queue = queue
         self._shop = workshop
+        self._keeper = keeper
         self._owners: dict[str, Owner] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def owned(self) -> int:
@@ -43,33 +45,55 @@ class Worker:
                 await self._shop.log.wait_beyond(position, POLL_SECONDS)
                 position = await self._follow(position)
         finally:
-            for task in self._tasks.values():
+            for task in self._tasks:
                 task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _claim(self) -> None:
-        for lease in await self._queue.claim(self._name, CLAIM_LIMIT):
+        try:
+            leases = await self._queue.claim(self._name, CLAIM_LIMIT)
+        except RetryableError as error:
+            _log.warning("nothing_claimed", detail=str(error))
+            return
+        for lease in leases:
             if lease.stream not in self._owners:
                 self._own(lease)
 
     def _own(self, lease: Lease) -> None:
-        owner = Owner(lease, self._shop)
+        owner = Owner(lease, self._shop, self._keeper)
         self._owners[lease.stream] = owner
-        self._tasks[lease.stream] = asyncio.create_task(self._carry(lease, owner))
+        task = asyncio.create_task(self._carry(lease, owner))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _carry(self, lease: Lease, owner: Owner) -> None:
         try:
-            await owner.run()
-        except FencedError as error:
-            _log.warning("deployment_taken_over", stream=lease.stream, detail=str(error))
-        except Exception:  # noqa: BLE001 - one owner must not take the others down
-            # It is due again: the next claim starts from what the log says.
-            _log.exception("owner_failed", stream=lease.stream)
-            await asyncio.sleep(POLL_SECONDS)
-            await self._queue.release(lease, None)
+            is_done = await self._is_carried(lease.stream, owner)
         finally:
             del self._owners[lease.stream]
-            del self._tasks[lease.stream]
+        if not is_done:
+            await self._give_back(lease)
+
+    async def _is_carried(self, stream: str, owner: Owner) -> bool:
+        """Say whether a deployment has come to its end; an owner takes no other down with it."""
+        try:
+            await owner.run()
+        except FencedError as error:
+            _log.warning("deployment_taken_over", stream=stream, detail=str(error))
+        except Exception:  # noqa: BLE001 - whatever it is, the deployment needs another owner
+            _log.exception("owner_failed", stream=stream)
+        else:
+            return True
+        return False
+
+    async def _give_back(self, lease: Lease) -> None:
+        """Let it be due again: the next claim starts from what the log says."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                return await self._queue.release(lease, None)
+            except RetryableError as error:
+                _log.warning("not_released", stream=lease.stream, detail=str(error))
 
     async def _follow(self, position: int) -> int:
         while page := await self._shop.log.page(after=position, limit=PAGE):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from ...domain.append import Lease
 from ...domain.commands import FinishStage
@@ -22,14 +23,17 @@ from ...domain.plan import PlannedStage
 from ...domain.ports import Effect, EffectKey, Log
 from ...domain.processes.rollout import next_look
 from ...domain.processes.settling import current, finish, settle
-from ...domain.stages import Outside, Work
+from ...domain.stages import MonitorSpec, Outside, RestoreSpec, SwitchSpec, Work
 from ...domain.streams import Streams
 from ...domain.target import Target
 from ...domain.target import stream_of as target_stream
 from ...domain.transaction import Transaction
 from .attempt import Attempt
+from .keeper import LOOK_SECONDS, Keeper
 
 RETRY_SECONDS = 0.2
+_ROUTING = (SwitchSpec, RestoreSpec)
+"""Kinds that change where requests go."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,14 @@ class Workshop:
 class Owner:
     """One deployment under one lease."""
 
-    def __init__(self, lease: Lease, workshop: Workshop) -> None:
+    def __init__(self, lease: Lease, workshop: Workshop, keeper: Keeper) -> None:
         self._lease = lease
         self._shop = workshop
+        self._keeper = keeper
         self._wake = asyncio.Event()
         self._tries: dict[tuple[str, int], Attempt] = {}
+        self._keeping: asyncio.Task[None] | None = None
+        self._next_look: datetime = workshop.outside.clock.now()
 
     def wake(self) -> None:
         """Look at the log again: somebody else has written to it."""
@@ -69,6 +76,9 @@ class Owner:
                 if not await self._advance(deployment, target, where):
                     await self._wait(deployment, target)
         finally:
+            if self._keeping:
+                self._keeping.cancel()
+                await asyncio.gather(self._keeping, return_exceptions=True)
             for attempt in self._tries.values():
                 await attempt.drop()
 
@@ -87,6 +97,7 @@ class Owner:
             return await self._store(transaction)
         self._begin_tries(deployment, target, where)
         self._stop_tries(deployment)
+        self._keep(deployment, target)
         return False
 
     async def _decide(
@@ -131,7 +142,7 @@ class Owner:
         for key in [key for key in self._tries if key not in running]:
             del self._tries[key]
         for key, stage in running.items():
-            if key not in self._tries:
+            if key not in self._tries and not (self._is_keeping and _is_routing(stage)):
                 work = self._work(deployment, target, where, stage)
                 self._tries[key] = Attempt(work, self._wake.set)
 
@@ -140,6 +151,22 @@ class Owner:
         for (stage, _), attempt in self._tries.items():
             if deployment.is_stopping and stage in forward:
                 attempt.stop()
+
+    def _keep(self, deployment: Deployment, target: Target) -> None:
+        """See to it that what is live runs, while no try decides where requests go."""
+        is_deciding = any(isinstance(s.spec, (*_ROUTING, MonitorSpec)) for s in deployment.running)
+        now = self._shop.outside.clock.now()
+        if is_deciding or self._is_keeping or not target.live or target.holder != deployment.id:
+            return
+        if now >= self._next_look:
+            self._next_look = now + timedelta(seconds=LOOK_SECONDS)
+            look = self._keeper.keep(target.name, self._lease, deployment.id)
+            self._keeping = asyncio.create_task(look)
+            self._keeping.add_done_callback(lambda _: self._wake.set())
+
+    @property
+    def _is_keeping(self) -> bool:
+        return self._keeping is not None and not self._keeping.done()
 
     def _work(
         self, deployment: Deployment, target: Target, where: Environment, stage: PlannedStage
@@ -155,9 +182,12 @@ class Owner:
         return Work(deployment, target, stage, effect, document, self._shop.outside)
 
     async def _wait(self, deployment: Deployment, target: Target) -> None:
-        at = next_look(deployment, target)
         clock = self._shop.outside.clock
-        seconds = max((at - clock.now()).total_seconds(), RETRY_SECONDS) if at else RETRY_SECONDS
+        looks = [next_look(deployment, target)]
+        if target.live and target.holder == deployment.id:
+            looks.append(self._next_look)
+        at = min((look for look in looks if look), default=clock.now())
+        seconds = max((at - clock.now()).total_seconds(), RETRY_SECONDS)
         waking = asyncio.ensure_future(self._wake.wait())
         sleeping = asyncio.ensure_future(clock.sleep(seconds))
         try:
@@ -165,3 +195,7 @@ class Owner:
         finally:
             waking.cancel()
             sleeping.cancel()
+
+
+def _is_routing(stage: PlannedStage) -> bool:
+    return isinstance(stage.spec, _ROUTING)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -41,6 +43,15 @@ def compile_pipeline(pipeline: Pipeline) -> Compiled:
     Errors: InvalidError for a graph that is too large, and for a source not yet absolute.
     """
     return _compile(_Definition(pipeline))
+
+
+def compile_stored(sha256: str, document: Mapping[str, Any]) -> Compiled:
+    """Return the graph of a stored document, which is read and compiled once for its SHA-256."""
+    if sha256 not in _stored:
+        while len(_stored) >= KEPT:
+            _stored.popitem(last=False)
+        _stored[sha256] = compile_pipeline(Pipeline.parse(document))
+    return _stored[sha256]
 
 
 def compilations() -> int:
@@ -115,6 +126,9 @@ def _compile(definition: _Definition) -> Compiled:
         message = f"This definition has {size} bytes, more than {MAX_BYTES}."
         raise InvalidError(message)
     return Compiled(pipeline, tuple(stages))
+
+
+_stored: OrderedDict[str, Compiled] = OrderedDict()
 
 
 def _followers(deploy: str, needed: Mapping[str, Sequence[str]]) -> list[str]:

@@ -55,13 +55,8 @@ def carry_out(transaction: Transaction, deployment: Deployment, reaction: Reacti
 
 def current(transaction: Transaction, deployment: str) -> tuple[Deployment, Target]:
     """Return a deployment and its target as they are after what is recorded so far."""
-    state = transaction.states[deployment_stream(deployment)]
-    if not isinstance(state, Deployment):
-        raise TypeError(state)
-    target = transaction.states[target_stream(state.recorded_plan.target)]
-    if not isinstance(target, Target):
-        raise TypeError(target)
-    return state, target
+    state = transaction.state(Deployment, deployment_stream(deployment))
+    return state, transaction.state(Target, target_stream(state.recorded_plan.target))
 
 
 def _finish_stage(transaction: Transaction, deployment: Deployment, outcome: FinishStage) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from ..health import HealthPolicy
 from .asking import Address, Report, ask
-from .work import Outcome, Work, failed
+from .work import Outcome, Work, deaths, failed
 
 WATCH_SECONDS = 0.1
 
@@ -22,8 +22,8 @@ class HealthSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 async def perform(spec: HealthSpec, work: Work) -> Outcome:
     """Ask each new instance; one that has ended is not waited for."""
     instances = await work.outside.platform.instances(work.target.name, work.new_revision or "")
-    if not instances:
-        return failed("No instance is running.")
+    if ended := deaths(instances):
+        return failed(ended)
     addresses = [Address(instance.host, instance.port) for instance in instances]
     asking = asyncio.ensure_future(ask(work, spec.policy, addresses))
     dying = asyncio.ensure_future(_first_death(work))
@@ -43,10 +43,6 @@ def _judge(spec: HealthSpec, asking: asyncio.Future[Report], dying: asyncio.Futu
 async def _first_death(work: Work) -> str:
     while True:
         found = await work.outside.platform.instances(work.target.name, work.new_revision or "")
-        dead = [instance for instance in found if not instance.alive]
-        if dead or not found:
-            codes = ", ".join(str(instance.exit_code) for instance in dead)
-            return (
-                f"{len(dead)} of {len(found)} instances have ended, exit code {codes or 'unknown'}."
-            )
+        if ended := deaths(found):
+            return ended
         await work.outside.clock.sleep(WATCH_SECONDS)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
 from ..health import HealthPolicy
 from ..ports import Instance, Traffic
 from .asking import Address, ask
-from .work import Outcome, Work, failed, succeeded
+from .work import Outcome, Work, deaths, failed, succeeded
 
 WATCH_SECONDS = 0.1
 ROUNDS = 2
@@ -31,21 +32,24 @@ class MonitorSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 async def perform(spec: MonitorSpec, work: Work) -> Outcome:
     """Watch checks and traffic until the time is over; the first failure ends it."""
-    watchers = [
+    watchers: list[asyncio.Future[str]] = [
         asyncio.ensure_future(_traffic(spec, work)),
         asyncio.ensure_future(_checks(spec, work)),
     ]
-    ending = asyncio.ensure_future(_time_over(spec, work))
+    everything: list[asyncio.Future[Any]] = [
+        *watchers,
+        asyncio.ensure_future(_time_over(spec, work)),
+    ]
     try:
-        await asyncio.wait((*watchers, ending), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
         for watcher in watchers:
             if watcher.done():
                 return failed(watcher.result())
         return await _last_look(spec, work)
     finally:
-        for task in (*watchers, ending):
+        for task in everything:
             task.cancel()
-        await asyncio.gather(*watchers, ending, return_exceptions=True)
+        await asyncio.gather(*everything, return_exceptions=True)
 
 
 async def _time_over(spec: MonitorSpec, work: Work) -> None:
@@ -56,28 +60,44 @@ async def _time_over(spec: MonitorSpec, work: Work) -> None:
 
 async def _traffic(spec: MonitorSpec, work: Work) -> str:
     while True:
-        complaint = _complaint(spec, await _counts(work)) or _deaths(await _instances(work))
+        complaint = _complaint(spec, await _counts(work)) or deaths(await _instances(work))
         if complaint:
             return complaint
         await work.outside.clock.sleep(WATCH_SECONDS)
 
 
 async def _checks(spec: MonitorSpec, work: Work) -> str:
-    once = msgspec.structs.replace(spec.policy, attempts=1)
-    rounds = 0
     while True:
+        if complaint := await _round(spec, work):
+            return complaint
+        await _pause(spec, work)
+
+
+async def _round(spec: MonitorSpec, work: Work) -> str | None:
+    """Ask until all is well or was not for so many times; say in that case what is wrong."""
+    once = msgspec.structs.replace(spec.policy, attempts=1)
+    complaint = None
+    for n in range(ROUNDS):
+        if n:
+            await _pause(spec, work)
         addresses = [Address(i.host, i.port) for i in await _instances(work)]
         verdict = (await ask(work, once, addresses)).judge(once)
-        rounds = 0 if verdict.status == "succeeded" else rounds + 1
-        if rounds >= ROUNDS:
-            return verdict.message or "unhealthy"
-        await work.outside.clock.sleep(min(spec.policy.interval, 1.0))
+        if verdict.status == "succeeded":
+            return None
+        complaint = verdict.message or "unhealthy"
+    return complaint
+
+
+async def _pause(spec: MonitorSpec, work: Work) -> None:
+    await work.outside.clock.sleep(min(spec.policy.interval, 1.0))
 
 
 async def _last_look(spec: MonitorSpec, work: Work) -> Outcome:
     # After a takeover the time may be over before anything was looked at.
     counts = await _counts(work)
-    complaint = _complaint(spec, counts) or _deaths(await _instances(work))
+    complaint = _complaint(spec, counts) or deaths(await _instances(work))
+    if complaint is None and spec.seconds:
+        complaint = await _round(spec, work)
     if complaint:
         return failed(complaint)
     requests = counts.requests if counts else 0
@@ -100,12 +120,3 @@ def _complaint(spec: MonitorSpec, counts: Traffic | None) -> str | None:
         return None
     share, limit = counts.failures / counts.requests, spec.max_error_share / 10_000
     return f"{counts.failures} of {counts.requests} requests failed: {share:.1%}, limit {limit:.1%}"
-
-
-def _deaths(instances: Sequence[Instance]) -> str | None:
-    dead = [instance for instance in instances if not instance.alive]
-    if instances and not dead:
-        return None
-    if not instances:
-        return "No instance runs any more."
-    return f"{len(dead)} of {len(instances)} instances have ended."

@@ -41,11 +41,11 @@ async def _serve_nothing(work: Work) -> Outcome:
 
 async def _bring_up(work: Work, revision: Revision) -> tuple[tuple[Event, ...], Outcome | None]:
     platform = work.outside.platform
-    instances = await platform.instances(work.target.name, revision.id)
-    if instances and all(instance.alive for instance in instances):
+    before = await platform.instances(work.target.name, revision.id)
+    # Also where all run: it may be about to be retired, and must not be any more.
+    instances = await platform.start(work.effect, revision_spec(revision, work.outside.secrets))
+    if all(instance.alive for instance in before) and list(before) == list(instances):
         return (), None
-    spec = revision_spec(revision, work.outside.secrets)
-    instances = await platform.start(work.effect, spec)
     detail = "it was gone when traffic had to go back"
     restored = Target.Restored(revision=revision.id, detail=detail, instances=places(instances))
     report = await ask(work, revision.policy, [Address(i.host, i.port) for i in instances])

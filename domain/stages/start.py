@@ -10,7 +10,7 @@ from ..health import HealthPolicy
 from ..ports import Instance, RevisionSpec, SecretStore
 from ..secret import SecretRef
 from ..target import Place, Revision, Target
-from .work import Outcome, Work, failed, launch, revision_id, succeeded
+from .work import Outcome, Work, deaths, failed, launch, revision_id, succeeded
 
 
 class StartSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="start"):
@@ -29,13 +29,11 @@ async def perform(spec: StartSpec, work: Work) -> Outcome:
     instances = await work.outside.platform.start(
         work.effect, revision_spec(revision, work.outside.secrets)
     )
-    dead = [instance for instance in instances if not instance.alive]
     started = Target.RevisionStarted(
         deployment=work.deployment.id, revision=revision, instances=places(instances)
     )
-    if dead:
-        outcome = failed(f"{len(dead)} of {len(instances)} instances ended at once.")
-        return msgspec.structs.replace(outcome, facts=(started,))
+    if ended := deaths(instances):
+        return msgspec.structs.replace(failed(ended), facts=(started,))
     return succeeded(started, message=f"{len(instances)} instances of {revision.version}")
 
 

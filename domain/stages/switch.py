@@ -6,7 +6,7 @@ import msgspec
 
 from ..ports import Route
 from ..target import Serving, Target
-from .work import Outcome, Work, failed, succeeded
+from .work import Outcome, Work, deaths, failed, succeeded
 
 ALL = 10_000
 """Basis points."""
@@ -23,8 +23,8 @@ async def perform(_spec: SwitchSpec, work: Work) -> Outcome:
         return failed("There is no route or no new revision to switch to.")
     instances = await work.outside.platform.instances(work.target.name, revision)
     # Traffic never goes to more than what can carry it.
-    if not instances or not all(instance.alive for instance in instances):
-        return failed("The new revision does not run any more.")
+    if ended := deaths(instances):
+        return failed(ended)
     weights = {revision: ALL}
     await work.outside.platform.route(work.effect, Route(work.listen, weights))
     serving = Serving(listen=work.listen, weights=weights, live=revision)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..event import Event
-from ..ports import Blobs, Clock, Effect, EffectKey, Ended, Launch, Platform, Probe, SecretStore
+from ..ports import (
+    Blobs,
+    Clock,
+    Effect,
+    EffectKey,
+    Ended,
+    Instance,
+    Launch,
+    Platform,
+    Probe,
+    SecretStore,
+)
 from ..secret import SecretRef
 
 if TYPE_CHECKING:
     from ..deployment import Deployment
     from ..plan import PlannedStage
     from ..target import Target
+
+
+CUT = "Only the beginning of what it printed is kept."
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,11 +150,12 @@ class Work:
     async def conclude(self, ended: Ended) -> Outcome:
         """Return what a command's end means, its output stored."""
         if ended.lost:
-            return errored("Its result was lost with the agent.", lost=True)
+            return errored(describe(ended, self.stage.timeout), lost=True)
         output = await self.outside.blobs.put(ended.output) if ended.output else None
         if ended.exit_code == 0:
-            return succeeded(output=output)
-        return failed(describe(ended, self.stage.timeout), output)
+            return succeeded(message=CUT if ended.truncated else None, output=output)
+        how = describe(ended, self.stage.timeout)
+        return failed(f"{how} {CUT}" if ended.truncated else how, output)
 
 
 def launch(
@@ -161,8 +176,24 @@ def revision_id(deployment: str, attempt: int) -> str:
     return f"{deployment}.{attempt}"
 
 
+def deaths(instances: Sequence[Instance]) -> str | None:
+    """Say in one line how many instances have ended, and how one of them did; None if all run."""
+    dead = [instance for instance in instances if not instance.alive]
+    if not instances:
+        return "No instance runs."
+    if not dead:
+        return None
+    one = dead[0]
+    how = [f"exit code {one.exit_code}"] if one.exit_code is not None else []
+    how += [one.detail] if one.detail else []
+    sentence = f"{len(dead)} of {len(instances)} instances have ended"
+    return f"{sentence}: {', '.join(how)}" if how else sentence
+
+
 def describe(ended: Ended, timeout: float) -> str:
     """Say in one line how a command ended."""
+    if ended.lost:
+        return "Its result was lost with the agent."
     if ended.error:
         return ended.error
     if ended.timed_out:

@@ -10,7 +10,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
-from shipslog.api.terminal.rows import short
+from shipslog.api.terminal.output import short
 from shipslog.api.wire.shapes import Document, EventDocument, Status
 
 WHERE = (

@@ -12,9 +12,11 @@ build = Run(
     retry=Retry(attempts=2),
     idempotent=True,
 )
+SOURCE = "pathlib.Path('server.py').read_text()"
+
 lint = Run(
     name="lint",
-    run=["python", "-W", "error", "-c", "import ast; ast.parse(open('server.py').read())"],
+    run=["python", "-W", "error", "-c", f"import ast, pathlib; ast.parse({SOURCE})"],
     timeout="60s",
 )
 deploy = Deploy(

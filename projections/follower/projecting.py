@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -72,6 +73,8 @@ class Projector:
         """Everything up to here is visible in the views."""
         self.head = 0
         """Where the log stood when it was last looked at."""
+        self.listeners: list[Callable[[AbstractSet[str] | None], None]] = []
+        """Learn whose streams' rows are new, None: all, before anybody who waits is told."""
         self._log = log
         self._observer = observer or Observer()
         self._turn = asyncio.Lock()
@@ -126,6 +129,7 @@ class Projector:
                     async with self._turn:
                         reached = await _fill(new, self._log, thread)
                         await self._thread.do(partial(self.views.become, new))
+                        self._tell(None)
                         self._advance(reached)
             finally:
                 _discard(beside)
@@ -140,6 +144,7 @@ class Projector:
                 raise NotFoundError(kind="stream")
             models = [m for m in self.views.models if stream.startswith(m.streams)]
             folded = [await self._refold(model, events) for model in models]
+            self._tell(None)
         return Rebuilt(self.position, sum(folded), time.monotonic() - began)
 
     async def _take_page(self, size: int) -> int:
@@ -147,11 +152,16 @@ class Projector:
         events = await self._log.page(after=self.position, limit=size)
         if events:
             position, parked = await self._thread.do(partial(self.views.apply, events))
+            self._tell({e.header.stream for e in events})
             self._advance(position)
             for one in parked:
                 self._observer.stopped(one)
             self._observer.applied(position, self.head, time.monotonic() - began)
         return len(events)
+
+    def _tell(self, streams: AbstractSet[str] | None) -> None:
+        for listener in self.listeners:
+            listener(streams)
 
     def _advance(self, position: int) -> None:
         self.position = max(self.position, position)

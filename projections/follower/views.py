@@ -182,6 +182,12 @@ class Views:
         with self.writing() as db:
             return standing(db)
 
+    def fits(self, db: Connection) -> bool:
+        """Say whether what a connection sees has the shape of these read models."""
+        if not inspect(db).has_table(PROGRESS.name):
+            return False
+        return db.scalar(select(PROGRESS.c.signature)) == self._signature()
+
     def parked(self) -> list[Parked]:
         """Return every stream that a read model cannot fold on."""
         with self.writing() as db:
@@ -194,11 +200,9 @@ class Views:
 
     def _open(self) -> int:
         with self.writing() as db:
-            tables = inspect(db).get_table_names()
-            signature = PROGRESS.name in tables and db.scalar(select(PROGRESS.c.signature))
-            if signature == self._signature():
+            if self.fits(db):
                 return standing(db).position
-            if not tables:
+            if not inspect(db).get_table_names():
                 self._create(db)
                 return 0
         self.clear()

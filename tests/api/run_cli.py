@@ -1,12 +1,18 @@
-"""The command line as a process of its own, behind a pipe or at a terminal."""
+"""The command line in this process, or in one of its own behind a pipe or at a terminal."""
 
 import asyncio
+import io
 import os
 import pty
 import sys
 import tty
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
+
+from shipslog.api import cli
 
 SHIPSLOG = Path(sys.executable).with_name("shipslog")
 
@@ -19,6 +25,17 @@ class Ran(NamedTuple):
     err: str
 
 
+def run_here(arguments: Sequence[str], environ: dict[str, str]) -> Ran:
+    """Run a verb in this process, with its environment and streams for as long as it lasts."""
+    written = io.BytesIO()
+    out, err = io.TextIOWrapper(written, encoding="utf-8"), io.StringIO()
+    environment = patch.dict(os.environ, environ, clear=True)
+    with environment, redirect_stdout(out), redirect_stderr(err):
+        code = cli.run(arguments)
+        out.flush()
+    return Ran(code, written.getvalue().decode(), err.getvalue())
+
+
 class Cli:
     """Starts the command line, and ends what a test leaves behind."""
 
@@ -26,8 +43,11 @@ class Cli:
         self.environ = environ
         self._processes: list[asyncio.subprocess.Process] = []
 
-    async def start(
-        self, *arguments: str, stdout: int = asyncio.subprocess.PIPE, **environ: str
+    async def start(self, *arguments: str, **environ: str) -> asyncio.subprocess.Process:
+        return await self._start(arguments, environ, asyncio.subprocess.PIPE)
+
+    async def _start(
+        self, arguments: tuple[str, ...], environ: dict[str, str], stdout: int
     ) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
             SHIPSLOG,
@@ -41,14 +61,19 @@ class Cli:
         return process
 
     async def run(self, *arguments: str, **environ: str) -> Ran:
-        return await ended(await self.start(*arguments, **environ))
+        return await asyncio.to_thread(run_here, arguments, self.environ | environ)
+
+    async def run_bytes(self, *arguments: str) -> bytes:
+        process = await self.start(*arguments)
+        out, _ = await asyncio.wait_for(process.communicate(), 30)
+        return out
 
     async def start_at_terminal(self, *arguments: str, **environ: str) -> asyncio.Task[Ran]:
         """Start with stdout on a terminal of 100 columns; what it shows is in `out`."""
         ours, theirs = pty.openpty()
         tty.setraw(theirs)
         terminal = {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
-        process = await self.start(*arguments, stdout=theirs, **(terminal | environ))
+        process = await self._start(arguments, terminal | environ, theirs)
         os.close(theirs)
         return asyncio.create_task(_shown(process, ours))
 

@@ -142,6 +142,19 @@ async def test_a_broken_configuration_is_named(cli: Cli, tmp_path: Path) -> None
     assert str(place) in ran.err
 
 
+@pytest.mark.parametrize("data", ["data", "file", "file/below"])
+async def test_what_the_machine_refuses_is_said_in_one_line(
+    stand_in: StandIn, cli: Cli, tmp_path: Path, data: str
+) -> None:
+    (tmp_path / "file").touch()
+    taken = f"127.0.0.1:{stand_in.port}"
+    ran = await ended(await cli.start("up", "--listen", taken, "--data", str(tmp_path / data)))
+    assert (ran.code, ran.out) == (1, "")
+    (said,) = [line for line in ran.err.splitlines() if not line.startswith("{")]
+    assert said.startswith("shipslog: ")
+    assert "fault of ours" not in said
+
+
 async def test_an_interrupt_ends_with_130_and_without_a_word(stand_in: StandIn, cli: Cli) -> None:
     process = await cli.start("events", "--follow")
     await stand_in.until(lambda: len(stand_in.streams()) == 1)

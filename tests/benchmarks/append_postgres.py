@@ -89,7 +89,9 @@ def main() -> None:
     many_processes(rates)
     middle = {name: median(found) for name, found in rates.items()}
     for name, found in rates.items():
-        print(f"{name:24} {middle[name]:>10,.0f} events/s   ({min(found):,.0f} - {max(found):,.0f})")
+        print(
+            f"{name:24} {middle[name]:>10,.0f} events/s   ({min(found):,.0f} - {max(found):,.0f})"
+        )
     print()
     for name, limit, goal in GOALS:
         ratio = middle[name] / middle[limit]

@@ -15,7 +15,7 @@ from shipslog.domain.commands import (
 )
 from shipslog.domain.deployment import Deployment
 from shipslog.domain.errors import RefusedError
-from shipslog.domain.event import CommandRef, Event, Recorded
+from shipslog.domain.event import CommandRef, Event, Recorded, encode_payload, sha256_hex
 from shipslog.domain.target import Place, Target
 
 from ..invariants import i1_acknowledged_is_stored, i6_bytes_stay, violations
@@ -102,6 +102,9 @@ async def _whole_log() -> list[Recorded]:
     story = Story()
     await story.begin(BLUE_GREEN)
     await to_the_end(story, await story.request())
+    second = await story.request("2.0.0")
+    await to_the_end(story, second, "2.0.0")
+    await story.tell(RollbackDeployment(deployment=second))
     return list(await story.ledger.page(after=0, limit=1000))
 
 
@@ -134,6 +137,13 @@ def _first(log: list[Recorded], topic: str) -> list[Recorded]:
     return _numbered([log[_index(log, topic)], *log])
 
 
+def _restored(log: list[Recorded], revision: str) -> list[Recorded]:
+    retired = log[_index(log, "target.revision_retired")]
+    payload = encode_payload(Target.Restored(revision=revision, detail="gone", instances=()))
+    restored = _moved(retired, topic=Target.Restored.TOPIC, payload_sha256=sha256_hex(payload))
+    return _numbered([*log, Recorded(0, restored.header, payload)])
+
+
 def _index(log: list[Recorded], topic: str) -> int:
     return [event.header.topic for event in log].index(topic)
 
@@ -143,24 +153,28 @@ def _moved(event: Recorded, **header: object) -> Recorded:
     return Recorded(event.position, changed, event.payload)
 
 
-@pytest.mark.parametrize(
-    ("damage", "seen"),
-    [
-        (lambda log: log[:3] + log[4:], "I2"),
-        (lambda log: [*log[:-1], _moved(log[-1], stream_version=99)], "I3"),
-        (lambda log: [*log, Recorded(len(log) + 1, log[2].header, log[2].payload)], "I4"),
-        (lambda log: [*log[:-1], Recorded(log[-1].position, log[-1].header, b"{}")], "payload"),
-        (lambda log: [*log[:-1], _moved(log[-1], causation="target:x@9")], "not there yet"),
-        (lambda log: [*log[:-1], _moved(log[-1], fence="1.0")], "I10"),
-        (lambda log: _again(log, "deployment.succeeded"), "I20"),
-        (lambda log: _again(log, "target.held"), "I19"),
-        (lambda log: _without(log, "target.held"), "I19"),
-        (lambda log: _first(log, "target.routed"), "I13"),
-    ],
-)
-async def test_each_invariant_sees_what_it_is_there_for(
-    damage: Callable[[list[Recorded]], list[Recorded]], seen: str
-) -> None:
+Damage = Callable[[list[Recorded]], list[Recorded]]
+
+DAMAGES: list[tuple[Damage, str]] = [
+    (lambda log: log[:3] + log[4:], "I2"),
+    (lambda log: [*log[:-1], _moved(log[-1], stream_version=99)], "I3"),
+    (lambda log: [*log, Recorded(len(log) + 1, log[2].header, log[2].payload)], "I4"),
+    (lambda log: [*log[:-1], Recorded(log[-1].position, log[-1].header, b"{}")], "payload"),
+    (lambda log: [*log[:-1], _moved(log[-1], causation="target:x@9")], "not there yet"),
+    (lambda log: [*log[:-1], _moved(log[-1], fence="1.0")], "I10"),
+    (lambda log: _again(log, "deployment.succeeded"), "I20"),
+    (lambda log: _again(log, "target.held"), "I19"),
+    (lambda log: _without(log, "target.held"), "I19"),
+    (lambda log: _first(log, "target.routed"), "I13"),
+    (lambda log: _again(log, "deployment.stage_started"), "I14"),
+    (lambda log: _again(log, "deployment.stage_finished"), "I14"),
+    (lambda log: _without(log, "deployment.linked"), "I23"),
+    (lambda log: _restored(log, "another.1"), "was not live"),
+]
+
+
+@pytest.mark.parametrize(("damage", "seen"), DAMAGES)
+async def test_each_invariant_sees_what_it_is_there_for(damage: Damage, seen: str) -> None:
     found = violations(damage(await _whole_log()))
     assert any(seen in sentence for sentence in found), found
 

@@ -207,7 +207,7 @@ async def test_a_finished_one_is_rolled_back_by_a_new_one_linked_both_ways() -> 
 async def test_rollbacks_go_back_and_never_forth() -> None:
     story = Story()
     await story.begin(BLUE_GREEN)
-    versions = {}
+    versions: dict[str, str] = {}
     for version in ("1.0.0", "2.0.0", "3.0.0"):
         versions[version] = await story.request(version)
         await to_the_end(story, versions[version], version)

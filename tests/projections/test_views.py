@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 import pytest
 from sqlalchemy import (
     Column,
@@ -21,9 +22,9 @@ from sqlalchemy.exc import OperationalError
 
 from shipslog.domain.errors import CorruptLogError
 from shipslog.domain.event import Header, Recorded
-from shipslog.projections import READ_MODELS
+from shipslog.projections import READ_MODELS, deployments
 from shipslog.projections.deployments import Deployments
-from shipslog.projections.follower import Parked, ReadModel, Views, put, stale_since
+from shipslog.projections.follower import Page, Parked, ReadModel, Views, put, stale_since
 
 from .conftest import NewViews
 
@@ -301,3 +302,21 @@ def test_the_live_file_is_in_wal_mode_and_stays_so(views: Views, new_views: NewV
     assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()
+
+
+def test_an_event_of_a_later_build_parks_its_deployment_alone(
+    new_views: NewViews, events: Sequence[Recorded]
+) -> None:
+    there = events[5]
+    header = msgspec.structs.replace(there.header, topic="deployment.teleported")
+    log = [*events[:5], Recorded(there.position, header, there.payload), *events[6:]]
+    views = new_views()
+    assert views.apply(log).position == len(events)
+    (parked,) = views.parked()
+    assert (parked.model, parked.stream) == ("deployments", header.stream)
+    assert parked.error.startswith("UnknownTopicError: ")
+    with views.reading() as db:
+        documents = deployments.listed(db, deployments.Filters(), Page(1000)).items
+    stale = {document.id: document for document in documents if document.stale_since}
+    (document,) = stale.values()
+    assert (document.stale_since, document.position) == (there.position, 5)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ....domain.errors import InvalidError
 from ....domain.ports import Effect, Ended, Instance, Launch, RevisionSpec, Route, Traffic
+from .children import Shims
 from .fences import Fences
 from .instances import Instances
 from .journal import Journal
@@ -27,13 +28,15 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 class Agent:
     """The platform itself, in one process; each verb is the port's."""
 
-    def __init__(self, folder: Path, data: Path) -> None:
+    def __init__(self, folder: Path, data: Path, lock: int) -> None:
+        """Keep everything in a folder of the data folder, whose lock all children share."""
+        shims = Shims(lock)
         self._router = Router()
         self._fences = Fences(folder / "fences.json")
         self._journal = Journal(folder / "journal")
         self._workspaces = Workspaces(folder / "workspaces", data)
-        self._runs = Runs(self._journal, self._workspaces)
-        self._instances = Instances(self._router, self._workspaces)
+        self._runs = Runs(self._journal, self._workspaces, shims)
+        self._instances = Instances(self._router, self._workspaces, shims)
         self._copying = ThreadPoolExecutor(COPIES_AT_ONCE)
 
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
@@ -78,16 +81,15 @@ class Agent:
         """See `Platform.traffic`."""
         return self._router.traffic(target)
 
-    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
-        """See `Platform.forget`; what runs keeps its workspace."""
+    async def forget(self, target: str, deployments: Sequence[str]) -> None:
+        """See `Platform.forget`."""
         _check(_TARGET, target)
-        kept = {
-            *workspaces_kept,
-            *self._runs.workspaces(target),
-            *self._instances.workspaces(target),
-        }
-        await self._in_thread(self._workspaces.forget, target, kept)
-        await self._in_thread(self._journal.forget, target, kept)
+        for deployment in deployments:
+            _check(_ID, deployment)
+        used = self._runs.workspaces(target) | self._instances.workspaces(target)
+        gone = set(deployments) - used
+        await self._in_thread(self._workspaces.forget, target, gone)
+        await self._in_thread(self._journal.forget, target, gone)
 
     async def close(self) -> None:
         """End the router, all children and all copies."""

@@ -88,6 +88,9 @@ def command(
     if not home.is_dir():
         message = f"the workspace {launch.workspace} was not prepared"
         raise CannotStartError(message)
+    if not launch.argv:
+        message = "there is no command"
+        raise CannotStartError(message)
     values = {**launch.values, "workspace": str(home)}
     path = launch.path or DEFAULT_PATH
     name, *arguments = (fill(argument, values) for argument in launch.argv)
@@ -111,21 +114,32 @@ def command(
     )
 
 
-async def start(command: Command) -> Child:
-    """Start a command; CannotStartError where that fails."""
-    shim = await asyncio.create_subprocess_exec(
-        *_SHIM, stdin=_PIPE, stdout=_PIPE, env={}, start_new_session=True
-    )
-    if not shim.stdin or not shim.stdout:
-        raise CannotStartError
-    shim.stdin.write(msgspec.json.encode(command) + b"\n")
-    line = await shim.stdout.readline()
-    told = msgspec.json.decode(line, type=_Told) if line else _Told(error="its shim was killed")
-    if told.error is not None:
-        shim.stdin.close()
-        await shim.wait()
-        raise CannotStartError(told.error)
-    return Child(shim, told.pid)
+class Shims:
+    """Starts commands; each shim keeps a file open as long as its command's tree lives."""
+
+    def __init__(self, held: int) -> None:
+        self._held = held
+
+    async def start(self, command: Command) -> Child:
+        """Start a command; CannotStartError where that fails."""
+        shim = await asyncio.create_subprocess_exec(
+            *_SHIM,
+            stdin=_PIPE,
+            stdout=_PIPE,
+            env={},
+            start_new_session=True,
+            pass_fds=(self._held,),
+        )
+        if not shim.stdin or not shim.stdout:
+            raise CannotStartError
+        shim.stdin.write(msgspec.json.encode(command) + b"\n")
+        line = await shim.stdout.readline()
+        told = msgspec.json.decode(line, type=_Told) if line else _Told(error="its shim was killed")
+        if told.error is not None:
+            shim.stdin.close()
+            await shim.wait()
+            raise CannotStartError(told.error)
+        return Child(shim, told.pid)
 
 
 async def _end_of(shim: asyncio.subprocess.Process) -> Report | None:

@@ -24,36 +24,45 @@ SOCKET = "socket"
 LAST_ANSWERS = 1.0
 """Seconds in which calls under way are answered, at the end."""
 LOG_BYTES = 1024 * 1024
-LOCK_WITHIN = 2.0
-"""Seconds in which an agent that is just ending may still give its lock."""
+LOCK_WITHIN = 14.0
+"""Seconds in which an agent that is ending, or the children of a dead one, may still hold on.
+
+A command of the one must not meet its next try under the other.
+"""
 LOOK_AFTER = 2.0
 """Seconds between two looks whether the data folder is still there."""
 OPEN_FILES = 65_536
+
+ANOTHER_LIVES = 5
+"""The exit code where another agent has the folder: a conflict."""
+
+Tell = Callable[[int], None]
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _log = logging.getLogger("shipslog.agent")
 
 
 def main(data: Path, *, detach: bool = False) -> int:
-    """Be the agent of a data folder until it is told to stop; return 0, or 1 where there is one.
+    """Be the agent of a data folder until it is told to stop; return 0, or 5 where there is one.
 
     With `detach` the caller's process ends as soon as the agent answers, with the same codes.
     """
     folder = data.resolve() / "agent"
     durable.make_folder(folder)
-    ready = _detach(folder / "agent.log") if detach else lambda: None
+    tell = _detach(folder / "agent.log") if detach else _tell_nobody
     with _locked(folder) as lock:
         if lock is None:
-            return 1
+            tell(ANOTHER_LIVES)
+            return ANOTHER_LIVES
         logging.basicConfig(handlers=[_BoundedLog()], level=logging.INFO, format=_LOG_FORMAT)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES), most))
-        asyncio.run(_live(folder, data, lock, ready))
+        asyncio.run(_live(folder, data, lock, tell))
     return 0
 
 
-async def _live(folder: Path, data: Path, lock: BinaryIO, ready: Callable[[], None]) -> None:
-    agent = Agent(folder, data)
+async def _live(folder: Path, data: Path, lock: BinaryIO, tell: Tell) -> None:
+    agent = Agent(folder, data, lock.fileno())
     stopping, stopped = asyncio.Event(), asyncio.Event()
 
     async def perform(verb: str, arguments: Sequence[Any]) -> object:
@@ -68,10 +77,13 @@ async def _live(folder: Path, data: Path, lock: BinaryIO, ready: Callable[[], No
     server = control.Server(perform)
     path = control.socket_path(data)
     await server.listen(path)
+    bound = path.stat()
     durable.replace(folder / SOCKET, str(path).encode())
-    ready()
+    tell(0)
     _log.info("ready, process %d", os.getpid())
-    while not stopping.is_set() and _is_ours(lock, folder / "lock"):
+    locked = os.fstat(lock.fileno())
+    # A folder that is gone needs no agent, and one that was made anew has another.
+    while not stopping.is_set() and _is_same(locked, folder / "lock"):
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), LOOK_AFTER)
     _log.info("stopping")
@@ -79,15 +91,16 @@ async def _live(folder: Path, data: Path, lock: BinaryIO, ready: Callable[[], No
     await agent.close()
     stopped.set()
     await server.finish(LAST_ANSWERS)
-    path.unlink(missing_ok=True)
+    if _is_same(bound, path):
+        path.unlink()
 
 
-def _detach(log: Path) -> Callable[[], None]:
-    """Go on in a child that belongs to nobody; return how it tells that it is ready."""
+def _detach(log: Path) -> Tell:
+    """Go on in a child that belongs to nobody; return how it tells with which code we end."""
     waiting, telling = os.pipe()
     if os.fork():
         os.close(telling)
-        os._exit(0 if os.read(waiting, 1) else 1)
+        os._exit(int.from_bytes(os.read(waiting, 1) or b"\2"))
     os.close(waiting)
     os.setsid()
     file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -95,11 +108,15 @@ def _detach(log: Path) -> Callable[[], None]:
     for source, to in ((nothing, 0), (file, 1), (file, 2)):
         os.dup2(source, to)
 
-    def tell() -> None:
-        os.write(telling, b"1")
+    def tell(code: int) -> None:
+        os.write(telling, bytes((code,)))
         os.close(telling)
 
     return tell
+
+
+def _tell_nobody(code: int) -> None:
+    """Nobody waits."""
 
 
 @contextlib.contextmanager
@@ -133,10 +150,9 @@ def _answers(file: Path) -> bool:
     return False
 
 
-def _is_ours(lock: BinaryIO, path: Path) -> bool:
-    """Whether the lock is still the one in the folder; a folder that is gone needs no agent."""
-    with contextlib.suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+def _is_same(was: os.stat_result, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return os.path.samestat(was, path.stat())
     return False
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 import msgspec
 
+from ....domain.errors import StateConflictError
 from ....domain.ports import Effect, Instance, Launch, RevisionSpec
-from .children import CannotStartError, Child, Report, command, start
+from .children import CannotStartError, Child, Report, Shims, command
 from .router.revision import Revision
 from .router.router import Router
 from .workspaces import Workspaces
@@ -26,20 +27,30 @@ CANNOT_START = 127
 class Instances:
     """The processes of every revision that was started and not yet retired."""
 
-    def __init__(self, router: Router, workspaces: Workspaces) -> None:
+    def __init__(self, router: Router, workspaces: Workspaces, shims: Shims) -> None:
         self._router = router
         self._workspaces = workspaces
+        self._shims = shims
         self._fleets: dict[tuple[str, str], _Fleet] = {}
-        self._last_port = random.choice(PORTS)  # noqa: S311  agents on one machine begin apart
+        self._turn = random.randrange(len(PORTS))  # noqa: S311  agents on one machine begin apart
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> list[Instance]:
-        """Bring a revision up to its capacity; what runs is kept, what has ended stays ended."""
+        """Bring a revision up to its capacity; what runs is kept, and drained no longer.
+
+        What has ended is replaced, but by the effect that started it: again is once.
+        """
+        known = self._fleets.get((effect.target, spec.revision))
+        if known and known.retiring:
+            known.retiring.cancel()
+            await asyncio.wait([known.retiring])
         revisions = self._router.site(effect.target).revisions
         revision = revisions.setdefault(spec.revision, Revision())
         fleet = self._fleets.setdefault((effect.target, spec.revision), _Fleet(revision))
         async with fleet.lock:
-            missing = range(spec.capacity - len(fleet.processes))
-            fleet.add(await asyncio.gather(*(self._spawn(effect, spec.launch) for _ in missing)))
+            fleet.clear(but=str(effect.key))
+            ports = self._free_ports(spec.capacity - len(fleet.processes))
+            spawned = (self._spawn(effect, spec.launch, port) for port in ports)
+            fleet.add(await asyncio.gather(*spawned))
         return fleet.instances()
 
     def of(self, target: str, revision: str) -> list[Instance]:
@@ -48,11 +59,19 @@ class Instances:
         return fleet.instances() if fleet else []
 
     async def retire(self, effect: Effect, revision: str, drain: float) -> None:
-        """Let a revision finish what it has in flight, then end its instances; again: nothing."""
+        """Let a revision finish what it has in flight, then end its instances; again: nothing.
+
+        Errors: StateConflictError while it is routed, or where it is started again meanwhile.
+        """
         if fleet := self._fleets.get((effect.target, revision)):
             if fleet.retiring is None or fleet.retiring.done():
                 fleet.retiring = asyncio.ensure_future(self._retire(effect, revision, drain))
-            await asyncio.shield(fleet.retiring)
+            retiring = fleet.retiring
+            await asyncio.wait([retiring])
+            if retiring.cancelled():
+                message = f"revision {revision} of {effect.target} was started again"
+                raise StateConflictError(message)
+            retiring.result()
 
     def workspaces(self, target: str) -> set[str]:
         """Return the workspaces in which instances of a target run."""
@@ -63,14 +82,14 @@ class Instances:
         """End all instances."""
         await asyncio.gather(*(fleet.end() for fleet in self._fleets.values()))
 
-    async def _spawn(self, effect: Effect, launch: Launch) -> _Process:
-        port = self._free_port()
+    async def _spawn(self, effect: Effect, launch: Launch, port: int) -> _Process:
         launch = msgspec.structs.replace(launch, values={**launch.values, "port": str(port)})
         workspace = self._workspaces.path(effect.target, launch.workspace)
         output = workspace / "logs" / f"{port}.log"
-        process = _Process(port, launch.workspace)
+        process = _Process(str(effect.key), port, launch.workspace)
         try:
-            process.child = await start(command(effect, launch, workspace, output, None))
+            told = command(effect, launch, workspace, output, None)
+            process.child = await self._shims.start(told)
         except (CannotStartError, OSError) as error:
             process.error = str(error)
         return process
@@ -83,16 +102,22 @@ class Instances:
         async with fleet.lock:
             await fleet.end()
 
-    def _free_port(self) -> int:
-        """Return the next free port; it is not given again before thousands of others."""
-        taken = {p.port for fleet in self._fleets.values() for p in fleet.processes}
-        for step in range(1, len(PORTS)):
-            port = PORTS[(self._last_port - PORTS.start + step) % len(PORTS)]
+    def _free_ports(self, count: int) -> list[int]:
+        """Return the next free ports; none is given again before thousands of others were."""
+        taken = {process.port for fleet in self._fleets.values() for process in fleet.processes}
+        found: list[int] = []
+        for port in self._ports_in_turn():
+            if len(found) >= count:
+                return found
             if port not in taken and _is_free(port):
-                self._last_port = port
-                return port
+                found.append(port)
         message = "no port is free"
         raise OSError(message)
+
+    def _ports_in_turn(self) -> Iterator[int]:
+        for _ in PORTS:
+            self._turn = (self._turn + 1) % len(PORTS)
+            yield PORTS[self._turn]
 
 
 class _Fleet:
@@ -103,6 +128,10 @@ class _Fleet:
         self.lock = asyncio.Lock()
         self.retiring: asyncio.Task[None] | None = None
         self._revision = revision
+
+    def clear(self, but: str) -> None:
+        """Forget what has ended, but for what an effect key started."""
+        self.processes = [p for p in self.processes if p.is_alive or p.key == but]
 
     def add(self, fresh: Iterable[_Process]) -> None:
         for process in fresh:
@@ -128,7 +157,8 @@ class _Fleet:
 
 
 class _Process:
-    def __init__(self, port: int, workspace: str) -> None:
+    def __init__(self, key: str, port: int, workspace: str) -> None:
+        self.key = key
         self.port = port
         self.workspace = workspace
         self.child: Child | None = None

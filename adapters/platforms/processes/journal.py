@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -51,12 +52,12 @@ class Journal:
         """Return the file that holds what the command prints."""
         return self._path(effect).with_suffix(".out")
 
-    def forget(self, target: str, kept: set[str]) -> None:
-        """Delete what is known of a target's deployments other than those kept."""
-        folder = self._folder / target
-        for deployment in folder.iterdir() if folder.is_dir() else ():
-            if deployment.name not in kept:
-                shutil.rmtree(deployment)
+    def forget(self, target: str, deployments: Iterable[str]) -> None:
+        """Delete what is known of some of a target's deployments."""
+        for deployment in deployments:
+            path = self._folder / target / deployment
+            if path.is_dir():
+                shutil.rmtree(path)
 
     def _path(self, effect: Effect) -> Path:
         name = hashlib.sha256(str(effect.key).encode()).hexdigest()[:32]

@@ -17,7 +17,7 @@ import msgspec
 from ....domain.errors import PlatformUnavailableError
 from ....domain.ports import Effect, Ended, Instance, Launch, RevisionSpec, Route, Traffic
 from . import control
-from .daemon import SOCKET
+from .daemon import ANOTHER_LIVES, SOCKET
 
 START_WITHIN = 15.0
 """Seconds in which an agent must answer: it may have to wait for one that is ending."""
@@ -76,12 +76,15 @@ class ProcessesPlatform:
         traffic: Mapping[str, Traffic] = await self._call("traffic", target)
         return traffic
 
-    async def forget(self, workspaces_kept: Sequence[str], target: str) -> None:
+    async def forget(self, target: str, deployments: Sequence[str]) -> None:
         """See `Platform.forget`."""
-        await self._call("forget", tuple(workspaces_kept), target)
+        await self._call("forget", target, tuple(deployments))
 
     async def _call(self, verb: str, *arguments: object) -> Any:  # noqa: ANN401  the port's hints say which
-        connection = await self._connect()
+        try:
+            connection = await self._connect()
+        except OSError as error:
+            raise PlatformUnavailableError(detail=f"its agent: {error}") from error
         try:
             async with asyncio.timeout(_seconds_left(arguments) + ANSWER_WITHIN):
                 return await control.call(connection, verb, arguments)
@@ -119,24 +122,20 @@ async def _connect(data: Path) -> control.Connection | None:
 
 
 async def _start(data: Path) -> control.Connection:
-    """Start an agent that is no child of ours; where another one holds the lock, try again."""
+    """Start an agent that is no child of ours; while another one is ending, try again."""
+    pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
     end = time.monotonic() + START_WITHIN
-    said = b""
-    while not said and time.monotonic() < end:
+    while True:
         starter = await asyncio.create_subprocess_exec(
-            *_AGENT,
-            str(data),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+            *_AGENT, str(data), stdin=null, stdout=null, stderr=pipe, start_new_session=True
         )
         _, said = await starter.communicate()
         if connection := await _connect(data):
             return connection
-    why = said.decode(errors="replace").strip().rpartition("\n")[2]
-    detail = why or f"its agent does not start; see {data / 'agent' / 'agent.log'}"
-    raise PlatformUnavailableError(detail=detail)
+        if starter.returncode not in (0, ANOTHER_LIVES) or time.monotonic() > end:
+            why = said.decode(errors="replace").strip().rpartition("\n")[2]
+            log = data / "agent" / "agent.log"
+            raise PlatformUnavailableError(detail=why or f"its agent does not start, see {log}")
 
 
 def _is_locked(path: Path) -> bool:

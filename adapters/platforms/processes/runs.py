@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from ....domain.errors import PlatformUnavailableError
 from ....domain.ports import Effect, Ended, Launch
-from .children import CannotStartError, Child, Report, command, start
+from .children import CannotStartError, Child, Report, Shims, command
 from .journal import LOST, Journal
 from .workspaces import Workspaces
 
@@ -15,9 +15,10 @@ from .workspaces import Workspaces
 class Runs:
     """What runs now, and by way of the journal what did."""
 
-    def __init__(self, journal: Journal, workspaces: Workspaces) -> None:
+    def __init__(self, journal: Journal, workspaces: Workspaces, shims: Shims) -> None:
         self._journal = journal
         self._workspaces = workspaces
+        self._shims = shims
         self._runs: dict[str, _Run] = {}
         self._is_closed = False
 
@@ -49,7 +50,7 @@ class Runs:
         if key not in self._runs:
             run = self._runs[key] = _Run(effect)
             run.end = asyncio.ensure_future(self._carry_out(run, launch))
-            run.end.add_done_callback(lambda _: self._runs.pop(key))
+            run.end.add_done_callback(lambda _: self._runs.pop(key).end.exception())
         return self._runs[key]
 
     async def _carry_out(self, run: _Run, launch: Launch | None) -> Ended:
@@ -71,8 +72,8 @@ class Runs:
         workspace = self._workspaces.path(effect.target, launch.workspace)
         try:
             told = command(effect, launch, workspace, self._journal.output(effect), seconds)
-            run.child = await start(told)
-        except CannotStartError as error:
+            run.child = await self._shims.start(told)
+        except (CannotStartError, OSError) as error:
             return _not_started(error=str(error))
         if run.is_stopped:
             run.child.let_go()

@@ -100,8 +100,8 @@ class Shim:
         now = time.monotonic()
         asked: set[int] = set()
         while (left := descendants()) and time.monotonic() < now + grace:
-            _signal(left - asked, signal.SIGTERM)
-            asked |= left
+            _signal([pid for pid in left if pid not in asked], signal.SIGTERM)
+            asked.update(left)
             self._step(TICK)
         while (left := descendants()) and time.monotonic() < now + grace + HOPELESS:
             _signal(left, signal.SIGKILL)
@@ -220,7 +220,10 @@ class FirstBytes:
 
     def close(self) -> bytes:
         """Make the file durable and return the stream's last line."""
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError:
+            self.truncated = True
         self._file.close()
         return _last_line(self._last)
 
@@ -251,8 +254,8 @@ class NewestBytes:
         return _last_line(self._last)
 
 
-def descendants() -> set[int]:
-    """Return the ids of all living processes below this one; zombies are no longer processes."""
+def descendants() -> list[int]:
+    """Return the ids of all living processes below this one, parents first; zombies do not live."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
         with contextlib.suppress(OSError):
@@ -262,10 +265,10 @@ def descendants() -> set[int]:
     found = children.get(os.getpid(), [])
     for pid in found:
         found.extend(children.get(pid, []))
-    return set(found)
+    return found
 
 
-def _signal(pids: set[int], number: signal.Signals) -> None:
+def _signal(pids: list[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

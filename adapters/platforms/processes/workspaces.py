@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ....domain.errors import InvalidError
@@ -46,11 +46,11 @@ class Workspaces:
         finally:
             _remove(fresh)
 
-    def forget(self, target: str, kept: set[str]) -> None:
-        """Delete a target's workspaces other than those kept."""
-        folder = self._folder / target
-        for path in list(folder.iterdir()) if folder.is_dir() else ():
-            if path.name not in kept:
+    def forget(self, target: str, workspaces: Iterable[str]) -> None:
+        """Delete some of a target's workspaces."""
+        for workspace in workspaces:
+            path = self.path(target, workspace)
+            if path.is_dir():
                 gone = self._unfinished / secrets.token_hex(8)
                 path.rename(gone)
                 _remove(gone)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 from msgspec.structs import replace
@@ -25,6 +25,8 @@ JSONB_1 = b"\x01"
 """The version before a `jsonb` in binary."""
 
 _LARGEST = 2**63 - 2
+
+_NOTHING: tuple[tuple[Any, ...], ...] = ((), (), (), (), ())
 
 unhex = bytes.fromhex
 _encode = msgspec.json.Encoder().encode
@@ -120,15 +122,16 @@ def corrected(facts: Facts, answer: Answer) -> Facts:
 
 def values(group: Group, facts: Facts, batch: Batch, *, releases_early: bool) -> Values:
     """Return what a decided group sends, in the order of `append_events`."""
-    rows, settled, head = batch.rows, batch.settled, facts.start.head
+    settled, head = batch.settled, facts.start.head
+    _, streams, versions, topics, states = zip(*batch.rows, strict=True) if batch.rows else _NOTHING
     return (
         timestamp(facts.start.at),
         _encode(facts.start.at)[1:-1],
         bytes((releases_early,)),
-        text_array([row.stream for row in rows]),
-        int_array([row.version for row in rows]),
-        text_array([row.topic for row in rows]),
-        bytes_array([row.state for row in rows]),
+        text_array(streams),
+        int_array(versions),
+        text_array(topics),
+        bytes_array(states),
         text_array(facts.versions),
         int_array(list(facts.versions.values())),
         hex_array(settled),

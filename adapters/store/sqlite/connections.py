@@ -19,7 +19,8 @@ from ..errors import ClosedLedgerError, NotDurableError, UnusableLedgerError
 LEDGER = "ledger.db"
 LOCK = "lock"
 BUSY_SECONDS = 5.0
-CHECKPOINT_PAGES = 4000
+PAGE_BYTES = 8192
+"""Nine events of the usual size to a page; at half of it a commit writes twice as many."""
 WAL_BYTES_KEPT = 64 * 1024 * 1024
 CACHE_KIB = 64 * 1024
 CACHED_STATEMENTS = 512
@@ -27,13 +28,13 @@ CACHED_STATEMENTS = 512
 SYNCHRONOUS_FULL = 2
 
 _PRAGMAS = f"""
+PRAGMA page_size = {PAGE_BYTES};
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 PRAGMA mmap_size = 0;
 PRAGMA foreign_keys = ON;
 PRAGMA secure_delete = ON;
 PRAGMA cache_size = -{CACHE_KIB};
-PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};
 PRAGMA journal_size_limit = {WAL_BYTES_KEPT};
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,12 @@ from ....domain.event import Recorded, decode
 from ..rows import Row, Settled
 from ..verify import Finding, verify
 from .connections import Readers
-from .settled import among_newer, by_index
+from .settled import by_index, newer
 
 INLINE_ROWS = 256
 """So many rows are read where the caller stands; what is more goes to a thread."""
-SCAN_ROWS = 2000
+SCAN_ROWS = 500
+"""Larger pages are slower: what they hold falls out of the processor's cache."""
 
 _STREAM = """
 SELECT position, state FROM stored_events
@@ -49,6 +50,7 @@ class SqliteReader:
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self._newer: Mapping[str, Settled] = {}
 
     async def stream(self, stream: str, *, after: int = 0) -> Sequence[Recorded]:
         """Implement `Log.stream`."""
@@ -79,9 +81,10 @@ class SqliteReader:
     def scan(self, *, after: int = 0, upto: int | None = None) -> Iterator[Recorded]:
         """Implement `Archive.scan`."""
         last = self._newest() if upto is None else min(upto, self._newest())
-        while events := self._page(after, last, SCAN_ROWS):
-            yield from events
-            after = events[-1].position
+        while found := self._all(_PAGE, (after, last, SCAN_ROWS)):
+            for position, state in found:
+                yield decode(position, state)
+            after = found[-1][0]
 
     def as_of(self, instant: datetime) -> int:
         """Implement `Archive.as_of`."""
@@ -108,10 +111,13 @@ class SqliteReader:
 
     def settled(self, command_id: str) -> Settled | None:
         """Implement `Evidence.settled`."""
-        if found := self._indexed(command_id):
-            return found
-        with self._readers.borrow() as connection:
-            return among_newer(connection, command_id)
+        found = self._indexed(command_id) or self._newer.get(command_id)
+        if found is None:
+            with self._readers.borrow() as connection:
+                self._newer = newer(connection)
+            # It may have gone from there into the index between the two looks.
+            found = self._newer.get(command_id) or self._indexed(command_id)
+        return found
 
     def last_settled(self) -> int:
         """Implement `Evidence.last_settled`."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -81,15 +80,6 @@ class _Task:
         self.result: Any = None
         self.error: Exception | None = None
 
-    def answer(self) -> None:
-        """Tell who waits; runs on their event loop."""
-        if self.future is None or self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
-
 
 class Opened(NamedTuple):
     """What is known of a ledger once it is open for writing."""
@@ -111,15 +101,16 @@ class Writer:
         self._head = opened.head
         self._epoch = opened.epoch
         self._now = now
-        self._queue: SimpleQueue[_Task | None] = SimpleQueue()
+        self._gathering: list[_Task] = []
+        self._queue: SimpleQueue[list[_Task] | None] = SimpleQueue()
+        self._backlog: list[_Task] = []
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    async def append(self, prepared: Prepared) -> Appended:
-        """Append durably. Errors: those of `Log.append`; BrokenError once that is so."""
-        appended: Appended = await self._submit(prepared)
-        return appended
+    def append(self, prepared: Prepared) -> Awaitable[Appended]:
+        """Append durably. Errors: those of `Log.append`; WritingFailedError once that is so."""
+        return self._submit(prepared)
 
     async def change(self, change: Change[Result], *, empties_log: bool = False) -> Result:
         """Implement `Changes.change`."""
@@ -128,11 +119,14 @@ class Writer:
 
     def change_later(self, change: Change[object]) -> None:
         """Implement `Changes.change_later`."""
-        self._put(_Task(change, None))
+        if self._is_closed:
+            raise ClosedLedgerError
+        self._queue.put([_Task(change, None)])
 
     def close(self) -> None:
         """Write what is queued, then end the thread and close the connection."""
         self._is_closed = True
+        self._hand_over()
         self._queue.put(None)
         self._thread.join()
         self._connection.close()
@@ -140,16 +134,22 @@ class Writer:
     def _submit(
         self, work: Prepared | Change[Any], *, empties_log: bool = False
     ) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        task = _Task(work, future)
-        task.empties_log = empties_log
-        self._put(task)
-        return future
-
-    def _put(self, task: _Task) -> None:
         if self._is_closed:
             raise ClosedLedgerError
-        self._queue.put(task)
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        task = _Task(work, future)
+        task.empties_log = empties_log
+        # Who resumes in the same turn of the loop goes along: one hand-over, and the writer's
+        # thread does not wake to fight for the interpreter while they are still at it.
+        if not self._gathering:
+            loop.call_soon(self._hand_over)
+        self._gathering.append(task)
+        return future
+
+    def _hand_over(self) -> None:
+        gathered, self._gathering = self._gathering, []
+        self._queue.put(gathered)
 
     def _run(self) -> None:
         while group := self._gather():
@@ -161,32 +161,37 @@ class Writer:
             _answer(group)
 
     def _gather(self) -> list[_Task]:
-        """Wait for a task, and take those that have queued behind it; none at the end."""
-        group: list[_Task] = []
+        """Wait for tasks, and take those that have queued behind them; none at the end."""
         with suppress(Empty):
-            while len(group) < GROUP:
-                task = self._queue.get(block=not group)
-                if task is None:
-                    if group:
-                        self._queue.put(None)
+            while len(self._backlog) < GROUP:
+                handed = self._queue.get(block=not self._backlog)
+                if handed is None:
+                    self._queue.put(None)
                     break
-                group.append(task)
+                self._backlog += handed
+        group, self._backlog = self._backlog[:GROUP], self._backlog[GROUP:]
         return group
 
     def _commit(self, group: list[_Task]) -> None:
-        at = max(self._now(), self._head.recorded_at)
         try:
+            at = max(self._now(), self._head.recorded_at)
             self._connection.execute("BEGIN IMMEDIATE")
             batch = self._perform(group, Start(self._head.position, at, self._epoch))
             self._connection.execute("COMMIT")
-            if any(task.empties_log for task in group):
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
             self._give_up(group, error)
-        else:
-            self._settlements.keep(batch.settled)
-            if batch.head > self._head.position:
-                self._head.publish(batch.head, at)
+            return
+        self._settlements.keep(batch.settled)
+        if batch.head > self._head.position:
+            self._head.publish(batch.head, at)
+        if any(task.empties_log for task in group):
+            self._empty_log([task for task in group if task.empties_log])
+
+    def _empty_log(self, group: Iterable[_Task]) -> None:
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            self._give_up(group, error)
 
     def _perform(self, group: list[_Task], start: Start) -> Batch:
         appends = [(task, task.work) for task in group if isinstance(task.work, Prepared)]
@@ -238,16 +243,18 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _answer(group: Iterable[_Task]) -> None:
-    by_loop: defaultdict[asyncio.AbstractEventLoop, list[_Task]] = defaultdict(list)
-    for task in group:
-        if task.future is not None:
-            by_loop[task.future.get_loop()].append(task)
-    for loop, tasks in by_loop.items():
+    for loop in {task.future.get_loop() for task in group if task.future is not None}:
         # A loop that was closed has nobody left who waits.
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_answer_all, tasks)
+            loop.call_soon_threadsafe(_answer_on, loop, group)
 
 
-def _answer_all(tasks: Iterable[_Task]) -> None:
-    for task in tasks:
-        task.answer()
+def _answer_on(loop: asyncio.AbstractEventLoop, group: Iterable[_Task]) -> None:
+    for task in group:
+        future = task.future
+        if future is None or future.done() or future.get_loop() is not loop:
+            continue
+        if task.error is not None:
+            future.set_exception(task.error)
+        else:
+            future.set_result(task.result)

@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from shipslog.domain.errors import FenceRefusedError, LedgerError, RefusedError
@@ -99,7 +98,7 @@ class PlatformContract:
 
     async def test_a_stopped_command_ends(self, ground: Ground) -> None:
         await ground.prepare()
-        running = asyncio.create_task(ground.sh("touch begun; sleep 300", stage="build"))
+        running = asyncio.create_task(ground.sh("touch begun; exec sleep 300", stage="build"))
         await ground.sh("until test -e begun; do sleep 0.01; done")
         for _ in range(2):
             await ground.platform.stop(ground.effect("build"))
@@ -178,6 +177,7 @@ class PlatformContract:
             ("/etc/passwd",),
             ("{workspace}",),
             ("echo", "nul\0"),
+            (),
         ],
     )
     async def test_a_command_that_cannot_be_started_says_why(
@@ -248,18 +248,44 @@ class PlatformContract:
         assert await ground.platform.instances(ground.target, "v1") == started
         assert not await ground.platform.instances(ground.target, "v2")
 
-    async def test_starting_again_keeps_what_runs_and_leaves_what_ended(
+    async def test_the_same_start_again_keeps_what_runs_and_leaves_what_ended(
+        self, ground: Ground
+    ) -> None:
+        first, second = await ground.start("v1", capacity=2, stage="start")
+        await ground.dies("v1", first)
+        again = await ground.platform.start(ground.effect("start"), service("v1", 2))
+        assert again[1] == second
+        assert (again[0].alive, again[0].exit_code, again[0].pid) == (False, -9, first.pid)
+        more = await ground.platform.start(ground.effect("start"), service("v1", 3))
+        assert [instance.alive for instance in more] == [False, True, True]
+
+    async def test_another_start_keeps_what_runs_and_replaces_what_ended(
         self, ground: Ground
     ) -> None:
         first, second = await ground.start("v1", capacity=2)
-        with pytest.raises(aiohttp.ClientError):
-            await get(f"http://127.0.0.1:{first.port}/die")
-        await ground.has_ended("v1")
-        again = await ground.platform.start(ground.effect(), service("v1", 2))
-        assert again[1] == second
-        assert (again[0].alive, again[0].exit_code, again[0].pid) == (False, -9, first.pid)
-        more = await ground.platform.start(ground.effect(), service("v1", 3))
-        assert [instance.alive for instance in more] == [False, True, True]
+        await ground.dies("v1", first)
+        kept, fresh = await ground.platform.start(ground.effect(), service("v1", 2))
+        assert kept == second
+        assert fresh.alive
+        assert fresh.pid != first.pid
+        assert await ground.platform.instances(ground.target, "v1") == [kept, fresh]
+
+    async def test_what_is_started_while_it_is_retired_stays(self, ground: Ground) -> None:
+        old = await ground.start("v1")
+        await ground.route(v1=10_000)
+        under_way = asyncio.create_task(get(f"{ground.url}/slow/3"))
+        await ground.has_in_flight("v1")
+        await ground.start("v2")
+        await ground.route(v2=10_000)
+        retiring = asyncio.create_task(ground.retire("v1"))
+        # Whichever call comes first: the one that is answered last is a start.
+        while not retiring.done():
+            assert await ground.platform.start(ground.effect(), service("v1")) == old
+        with pytest.raises(RefusedError, match="started again"):
+            await retiring
+        await ground.route(v1=10_000)
+        assert await under_way == (200, "v1")
+        assert await get(ground.url) == (200, "v1")
 
     async def test_an_instance_that_ends_says_how(self, ground: Ground) -> None:
         await ground.prepare()
@@ -338,7 +364,7 @@ class PlatformContract:
         for deployment in ("d1", "d2", "d3"):
             await ground.prepare(deployment=deployment)
         await ground.sh("echo first", stage="build")
-        await ground.platform.forget(["d2"], ground.target)
+        await ground.platform.forget(ground.target, ["d1", "d3", "never-there"])
         assert (await ground.run("true")).error
         for deployment, is_there in (("d2", True), ("d3", False)):
             asked = Launch(("true",), {}, deployment)
@@ -349,6 +375,8 @@ class PlatformContract:
     async def test_names_that_lead_elsewhere_are_refused(self, ground: Ground, name: str) -> None:
         with pytest.raises(LedgerError):
             await ground.platform.prepare(ground.effect(), name, None)
+        with pytest.raises(LedgerError):
+            await ground.platform.forget(ground.target, [name])
         ground.target = f"staging/{name}"
         with pytest.raises(LedgerError):
             await ground.prepare()

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from shipslog.domain.event import Fence
 from shipslog.domain.ports import (
@@ -67,13 +68,13 @@ class Ground:
     async def sh(self, script: str, stage: str = "", seconds: float = 30) -> Ended:
         return await self.run("sh", "-c", script, stage=stage, seconds=seconds)
 
-    async def start(self, revision: str, capacity: int = 1) -> Sequence[Instance]:
+    async def start(self, revision: str, capacity: int = 1, stage: str = "") -> Sequence[Instance]:
         """Start the test's service, and return when all instances answer."""
         if not self.source.exists():
             self.source.mkdir()
             shutil.copy(SERVICE, self.source)
         await self.prepare(self.source)
-        instances = await self.platform.start(self.effect(), service(revision, capacity))
+        instances = await self.platform.start(self.effect(stage), service(revision, capacity))
         await asyncio.gather(*(listening(instance.port) for instance in instances))
         return instances
 
@@ -90,6 +91,12 @@ class Ground:
             return (await self.platform.traffic(self.target))[revision].in_flight > 0
 
         await eventually(one)
+
+    async def dies(self, revision: str, instance: Instance) -> None:
+        """End an instance, and return as soon as that is seen."""
+        with pytest.raises(aiohttp.ClientError):
+            await get(f"http://{instance.host}:{instance.port}/die")
+        await self.has_ended(revision)
 
     async def has_ended(self, revision: str) -> Sequence[Instance]:
         """Return the instances as soon as one of them has ended."""

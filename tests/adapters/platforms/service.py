@@ -59,7 +59,7 @@ async def stream(request: web.Request) -> web.StreamResponse:
 
 
 async def echo(request: web.Request) -> web.StreamResponse:
-    answer = web.StreamResponse()
+    answer = web.StreamResponse(headers={"X-Version": request.app["version"]})
     await answer.prepare(request)
     async for piece in request.content.iter_any():
         await answer.write(piece)

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from shipslog.adapters.platforms.processes import control
-from shipslog.adapters.platforms.processes.daemon import main
+from shipslog.adapters.platforms.processes.daemon import ANOTHER_LIVES, main
 from shipslog.adapters.platforms.processes.platform import ProcessesPlatform, stop_agent
 from shipslog.domain.errors import PlatformUnavailableError
 from shipslog.domain.event import Fence
 from shipslog.domain.ports import RevisionSpec, Route
 
 from .conftest import agent_of, kill_agent, socket_of
-from .ground import Ground, eventually, get, is_running, launch, sleeper
+from .ground import DEPLOYMENT, Ground, eventually, get, is_running, launch, sleeper
 
 FAMILY = """
 import os, signal, sys, time
@@ -44,7 +44,7 @@ async def test_an_agent_is_started_once_and_found_again(data: Path) -> None:
     await ProcessesPlatform(data).routed("staging/web")
     assert agent_of(data) == first
     assert os.getsid(first) != os.getsid(0)
-    assert main(data) == 1
+    assert main(data) == ANOTHER_LIVES
 
 
 async def test_an_agent_is_ready_at_once(data: Path) -> None:
@@ -80,7 +80,7 @@ async def test_another_protocol_is_refused_in_words(
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"garbage\n", b'{"protocol":1,"verb":"close"}\n', b"[" * 9999]
+    "line", [b"", b"garbage\n", b'{"protocol":1,"verb":"close"}\n', b"[" * 9999 + b"\n"]
 )
 async def test_garbage_does_not_disturb_it(ground: Ground, data: Path, line: bytes) -> None:
     await ground.prepare()
@@ -156,6 +156,21 @@ async def test_a_command_lost_with_its_agent_is_not_started_again(
     assert (await ground.run("cat", "count")).output == b"x\n"
 
 
+async def test_the_next_agent_begins_when_the_children_of_the_dead_one_have_ended(
+    ground: Ground, data: Path
+) -> None:
+    await ground.prepare()
+    lost = asyncio.create_task(ground.python(FAMILY))
+    await ground.sh("until test $(ls pid-* | wc -l) = 3; do sleep 0.01; done")
+    listed = await ground.sh("ls")
+    pids = [int(name.removeprefix("pid-")) for name in listed.output.decode().split()]
+    await kill_agent(data)
+    await ground.run("true")
+    assert not [pid for pid in pids if is_running(pid)]
+    with pytest.raises(PlatformUnavailableError):
+        await lost
+
+
 async def test_after_the_agent_s_death_a_revision_can_be_restored(
     ground: Ground, data: Path
 ) -> None:
@@ -210,6 +225,15 @@ async def test_an_agent_that_cannot_be_started_is_said_to_be_unavailable(tmp_pat
         await ProcessesPlatform(tmp_path / "file").routed("staging/web")
 
 
+async def test_an_agent_that_fails_at_its_start_says_where_to_look(data: Path) -> None:
+    (data / "agent").mkdir(parents=True)
+    (data / "agent" / "fences.json").write_text("broken")
+    began = time.monotonic()
+    with pytest.raises(PlatformUnavailableError, match=r"agent\.log"):
+        await ProcessesPlatform(data).routed("staging/web")
+    assert time.monotonic() - began < 5
+
+
 async def test_an_address_in_use_is_said(ground: Ground) -> None:
     await ground.start("v1")
     with socket.socket() as taken:
@@ -256,13 +280,12 @@ async def test_copying_does_not_keep_others_waiting(ground: Ground, tmp_path: Pa
     for number in range(1_000):
         (source / f"{number}").write_bytes(b"x" * 2_000)
     copying = asyncio.create_task(ground.prepare(source))
-    slowest = 0.0
+    answered = 0
     while not copying.done():
-        began = time.monotonic()
         await ground.platform.routed(ground.target)
-        slowest = max(slowest, time.monotonic() - began)
+        answered += 1
     await copying
-    assert slowest < 0.5
+    assert answered > 3
 
 
 async def test_what_is_forgotten_leaves_nothing_on_the_disk(ground: Ground, data: Path) -> None:
@@ -270,11 +293,11 @@ async def test_what_is_forgotten_leaves_nothing_on_the_disk(ground: Ground, data
     await ground.sh("mkdir -p deep/er; touch deep/er/file; chmod -R a-w deep", stage="build")
     running = asyncio.create_task(ground.run("sleep", "300", stage="long"))
     await ground.sh("true")
-    await ground.platform.forget([], ground.target)
+    await ground.platform.forget(ground.target, [DEPLOYMENT])
     assert (await ground.run("ls")).output == b"deep\n"
     await ground.platform.stop(ground.effect("long"))
     await running
-    await ground.platform.forget([], ground.target)
+    await ground.platform.forget(ground.target, [DEPLOYMENT])
     agent = data / "agent"
     left = [*(agent / "workspaces" / ground.target).iterdir()]
     left += [

@@ -139,8 +139,8 @@ class LogContract(Contract):
         await store.log.append(appending(draft("a", 1), draft("a", 2), commands=commands))
         await shut(store)
         reopened = await open_store()
-        for settled in commands:
-            found = await reopened.log.command(settled.id)
+        for one_of in commands:
+            found = await reopened.log.command(one_of.id)
             assert found is not None
             assert (found.first, found.last, len(found.events)) == (1, 2, 2)
         assert await reopened.log.command("unknown") is None

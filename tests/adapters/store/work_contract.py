@@ -70,6 +70,19 @@ class WorkContract(Contract):
         with pytest.raises(FenceLostError):
             await store.log.append(due("d", 2, lease=claims[change]))
 
+    async def test_what_no_stream_has_on_lease_is_the_stores(
+        self, store: Store, open_store: OpenStore
+    ) -> None:
+        ours = Lease("", store.epoch, "restorer")
+        await store.log.append(due("t", lease=ours))
+        with pytest.raises(FenceLostError):
+            await store.log.append(due("t", 2, lease=Lease("", ours.token + 1, "restorer")))
+        await shut(store)
+        reopened = await open_store()
+        with pytest.raises(FenceLostError):
+            await reopened.log.append(due("t", 2, lease=ours))
+        await shut(reopened)
+
     async def test_a_known_command_is_answered_also_to_an_old_owner(
         self, store: Store, lose_leases: LoseLeases
     ) -> None:
@@ -111,14 +124,6 @@ class WorkContract(Contract):
         stolen = Lease(theirs.stream, theirs.token, "me")
         assert await store.work.renew([*mine, stolen, theirs]) == (mine[1], theirs)
         assert await store.work.renew([]) == ()
-
-    async def test_a_process_has_the_right_to_what_no_stream_has_on_lease(
-        self, store: Store
-    ) -> None:
-        own = Lease("", store.epoch, "me")
-        assert (await store.log.append(appending(draft("a", 1), lease=own))).last == 1
-        with pytest.raises(FenceLostError):
-            await store.log.append(appending(draft("a", 2), lease=Lease("", store.epoch - 1, "me")))
 
     async def test_what_is_given_back_is_due_again(self, store: Store, clock: HandClock) -> None:
         await store.log.append(due("d"))

@@ -36,6 +36,18 @@ class Connection(asyncio.Protocol):
         self._room: asyncio.Future[None] | None = None
 
     @property
+    def peer(self) -> bytes:
+        """The other side's address, without its port."""
+        address: tuple[str, int] | None = self.transport.get_extra_info("peername")
+        return address[0].encode() if address else b"unknown"
+
+    @property
+    def here(self) -> bytes:
+        """Our own address and port, as in a Host field."""
+        host, port, *_ = self.transport.get_extra_info("sockname")
+        return (f"[{host}]:{port}" if ":" in host else f"{host}:{port}").encode()
+
+    @property
     def has_more(self) -> bool:
         """Something has come in that was not read yet."""
         return bool(self._incoming)

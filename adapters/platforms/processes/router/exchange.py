@@ -29,6 +29,7 @@ class Exchange:
         self._revision = revision
         self._upload: asyncio.Task[None] | None = None
         self._is_bad = False
+        self._began = asyncio.get_running_loop().time()
 
     async def run(self) -> bool:
         """Carry it out; return whether the client's connection can take another request."""
@@ -47,20 +48,19 @@ class Exchange:
             service.abort()
 
     async def _answer(self, service: Connection) -> bool:
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
         try:
             response = await self._response(service)
         except _SERVICE_ERRORS:
             return await self._give_up()
-        self._revision.answered(response.status, loop.time() - asked_at)
+        self._revision.answered(response.status, asyncio.get_running_loop().time() - self._began)
         if response.status == HTTPStatus.SWITCHING_PROTOCOLS:
             await self._tunnel(service, response)
             return False
         try:
             return await self._pass_back(service, response)
         except _SERVICE_ERRORS:
-            self._revision.failed(answered=True)
+            if not self._is_bad:
+                self._revision.broke_off(response.status)
             self._client.abort()
             return False
 
@@ -95,7 +95,7 @@ class Exchange:
     def _framing_back(self, response: Response) -> Framing:
         if response.has_body and response.framing.length is None:
             return Framing(chunked=not self._request.is_old)
-        return response.framing
+        return Framing() if response.status == HTTPStatus.NO_CONTENT else response.framing
 
     async def _tunnel(self, service: Connection, response: Response) -> None:
         upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -120,21 +120,22 @@ class Exchange:
     async def _give_up(self) -> bool:
         if self._is_bad:
             return await refuse(self._client, HTTPStatus.BAD_REQUEST)
-        self._revision.failed(answered=False)
+        self._revision.failed()
         return await refuse(self._client, HTTPStatus.BAD_GATEWAY)
 
     def _request_head(self) -> bytes:
         request = self._request
         start = b"%s %s HTTP/1.1" % (request.method, request.target)
-        peer: str = self._client.transport.get_extra_info("peername")[0]
         passed = [f for f in request.fields.end_to_end() if f[0] != b"x-forwarded-for"]
         names = {field[0] for field in passed}
-        hops = b", ".join((*request.fields.all(b"x-forwarded-for"), peer.encode()))
+        hops = b", ".join((*request.fields.all(b"x-forwarded-for"), self._client.peer))
         more = [b"X-Forwarded-For: %s\r\n" % hops]
         if b"x-forwarded-proto" not in names:
             more.append(b"X-Forwarded-Proto: http\r\n")
-        if b"x-forwarded-host" not in names:
+        if request.host and b"x-forwarded-host" not in names:
             more.append(b"X-Forwarded-Host: %s\r\n" % request.host)
+        if not request.host:
+            more.append(b"Host: %s\r\n" % self._client.here)
         more.append(request.body.field() if request.body else b"")
         upgrade = b"Upgrade\r\nUpgrade: websocket" if request.is_websocket else b"close"
         return head(start, passed, *more, b"Connection: %s\r\n" % upgrade)

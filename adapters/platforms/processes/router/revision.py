@@ -10,6 +10,8 @@ from .tunnel import Tunnel
 
 Address = tuple[str, int]
 
+FAILURE = 500
+"""The lowest status that is the service's failure."""
 NEWEST = 1024
 """Answers whose latency is kept for the quantiles."""
 
@@ -60,16 +62,20 @@ class Revision:
     def answered(self, status: int, seconds: float) -> None:
         """Count an answer by its status and the time until its head was there."""
         self._statuses[status] += 1
-        self._failures += status >= 500  # noqa: PLR2004  the 5xx class
+        self._failures += status >= FAILURE
         self._latencies.append(seconds * 1000)
 
-    def failed(self, *, answered: bool) -> None:
-        """Count a request that got no answer from the revision or, `answered`, part of one."""
-        self._unanswered += not answered
+    def failed(self) -> None:
+        """Count a request that got no answer from the revision."""
+        self._unanswered += 1
         self._failures += 1
 
+    def broke_off(self, status: int) -> None:
+        """Count an answer, already counted by its status, that was not had to its end."""
+        self._failures += status < FAILURE
+
     async def drain(self, seconds: float, deadline: float) -> None:
-        """Return when nothing is in flight.
+        """Return when nothing is in flight; one that is called off leaves all as it is then.
 
         After `seconds` WebSockets are closed; at `deadline` (loop time) what is left is cut.
         """
@@ -77,6 +83,12 @@ class Revision:
         if await self._is_quiet_at(min(loop.time() + seconds, deadline)):
             return
         self._is_leaving = True
+        try:
+            await self._see_off(deadline)
+        finally:
+            self._is_leaving = False
+
+    async def _see_off(self, deadline: float) -> None:
         for tunnel in self._tunnels:
             tunnel.go_away()
         if not await self._is_quiet_at(deadline):

@@ -86,7 +86,7 @@ async def _answer(client: Connection, request: Request, site: Site) -> bool:
         return await refuse(client, HTTPStatus.SERVICE_UNAVAILABLE, b"Retry-After: 1\r\n")
     task = cast("asyncio.Task[None]", asyncio.current_task())
     revision.enter(task)
-    client.on_gone = task.cancel
+    client.on_gone = task.cancel  # also when it closes its half only: few do that and stay
     try:
         return await Exchange(client, request, revision).run()
     finally:

@@ -14,6 +14,7 @@ from .connection import Connection
 LINGER = 2.0
 """Seconds a side has to end after the other one did, or after it was told to go away."""
 
+_CLOSE = 8
 _GOING_AWAY = b"\x88\x02\x03\xe9"
 _GOING_AWAY_MASKED = b"\x88\x82\x00\x00\x00\x00\x03\xe9"
 
@@ -60,22 +61,28 @@ class _Flow:
         self._has_left = False
 
     async def carry(self) -> None:
-        """Pass on what comes until the source ends; what comes after the farewell is dropped."""
+        """Pass on what comes until the source ends; after the farewell, wait for its own."""
         with contextlib.suppress(ConnectionError):
             while piece := await self._source.some():
-                if self._has_left:
-                    continue
-                passed = self._frames.follow(piece, stop_at_end=self._is_leaving)
-                self._sink.write(piece[:passed])
-                self._leave_between_frames()
-                await self._sink.room()
-            self._sink.end()
+                passed = 0 if self._has_left else await self._pass_on(piece)
+                self._frames.follow(piece[passed:], stop_at_end=False)
+                if self._has_left and self._frames.have_closed:
+                    return
+            if not self._has_left:
+                self._sink.end()
 
     def leave(self) -> None:
         """Say farewell to the sink, at once or behind the frame that is on its way."""
         self._is_leaving = True
         with contextlib.suppress(ConnectionError):
             self._leave_between_frames()
+
+    async def _pass_on(self, piece: bytes) -> int:
+        passed = self._frames.follow(piece, stop_at_end=self._is_leaving)
+        self._sink.write(piece[:passed])
+        self._leave_between_frames()
+        await self._sink.room()
+        return passed
 
     def _leave_between_frames(self) -> None:
         if self._is_leaving and not self._has_left and self._frames.is_between:
@@ -89,6 +96,8 @@ class Frames:
     def __init__(self) -> None:
         self._head = b""
         self._left = 0
+        self.have_closed = False
+        """A close frame has begun."""
 
     @property
     def is_between(self) -> bool:
@@ -116,6 +125,7 @@ class Frames:
             mask, short = self._head[1] & 0x80, self._head[1] & 0x7F
             extended = {126: 2, 127: 8}.get(short, 0)
             if len(self._head) == 2 + extended + (4 if mask else 0):
+                self.have_closed = self.have_closed or self._head[0] & 0x0F == _CLOSE
                 self._left = int.from_bytes(self._head[2 : 2 + extended]) if extended else short
                 self._head = b""
         return 1

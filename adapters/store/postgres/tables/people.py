@@ -9,7 +9,7 @@ from datetime import datetime
 from psycopg.errors import ForeignKeyViolation
 
 from .....domain.errors import NotFoundError
-from ...keyring import Key
+from ...keyring import Key, new_key
 from ...people import Subject
 from ..connections import Connections
 from ..wire import text_array
@@ -46,14 +46,20 @@ class PostgresDirectory:
 
     async def ensure(self, kind: str, name: str) -> str:
         """Return the subject id of a name, a new one where there is none."""
-        fresh = (f"sub_{secrets.token_hex(12)}", kind, name, self._now())
+        fresh = f"sub_{secrets.token_hex(12)}"
+        now = self._now()
+        # With its key from the start: a request that is refused then has nothing to store.
+        key = new_key()
         async with self._connections.borrow() as connection:
             while True:
                 found = await (await connection.execute(_BY_NAME, (kind, name))).fetchone()
                 if found:
                     subject: str = found[0]
                     return subject
-                await connection.execute(_NEW, fresh)
+                async with connection.transaction():
+                    added = await connection.execute(_NEW, (fresh, kind, name, now))
+                    if added.rowcount:
+                        await connection.execute(_NEW_KEY, (key.id, fresh, key.secret, now))
 
     def resolve(self, ids: Collection[str]) -> Mapping[str, Subject]:
         """Return those of the ids that are known."""

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from .....domain.errors import NotFoundError
-from ...keyring import Key
+from ...keyring import Key, new_key
 from ...people import Subject
 from ..connections import Readers
 from ..schema import micros
@@ -19,6 +19,7 @@ from ..writer import Changes
 _BY_NAME = "SELECT id FROM subjects WHERE kind = ? AND name = ?"
 _BY_ID = "SELECT id, kind, name FROM subjects WHERE id IN (SELECT value FROM json_each(?))"
 _NEW = "INSERT INTO subjects (id, kind, name, created_at) VALUES (?, ?, ?, ?)"
+_NEW_KEY = "INSERT INTO personal_keys (id, subject, secret, created_at) VALUES (?, ?, ?, ?)"
 _UNNAME = "UPDATE subjects SET name = NULL, erased_at = ? WHERE id = ? AND erased_at IS NULL"
 _REVOKE = "UPDATE tokens SET revoked_at = ? WHERE subject = ? AND revoked_at IS NULL"
 
@@ -41,11 +42,14 @@ class SqliteDirectory:
         if known := self.find(kind, name):
             return known
         row = (f"sub_{secrets.token_hex(12)}", kind, name, micros(self._now()))
+        # With its key from the start: a request that is refused then has nothing to store.
+        key = new_key()
 
         def add(connection: sqlite3.Connection) -> str:
             if known := _named(connection, kind, name):
                 return known
             connection.execute(_NEW, row)
+            connection.execute(_NEW_KEY, (key.id, row[0], key.secret, row[3]))
             return row[0]
 
         return await self._changes.change(add)
@@ -104,7 +108,7 @@ class SqliteKeys:
             if known := _key(connection, subject):
                 return known
             try:
-                connection.execute("INSERT INTO personal_keys VALUES (?, ?, ?, ?)", row)
+                connection.execute(_NEW_KEY, row)
             except sqlite3.IntegrityError as error:
                 raise NotFoundError(kind="subject") from error
             return key

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from shipslog.adapters.store.sqlite.connections import PAGE_BYTES
 from shipslog.adapters.store.sqlite.store import SqliteStore
 
 from ..making import Happened, appending, draft
 
 ROOT = Path(__file__).parents[4]
 EVENTS_OF_AN_APPEND = 3
-WAL_HEADER, FRAME_HEADER, PAGE = 32, 24, 4096
+WAL_HEADER, FRAME_HEADER = 32, 24
 
 
 def check(data: Path, acknowledged: dict[str, tuple[int, int]]) -> SqliteStore:
@@ -77,8 +78,8 @@ def test_a_log_cut_at_any_frame_is_a_prefix_of_commits(
     tmp_path: Path, torn: tuple[bytes, bytes]
 ) -> None:
     ledger, wal = torn
-    edges = range(WAL_HEADER, len(wal) + 1, FRAME_HEADER + PAGE)
-    assert wal[8:12] == PAGE.to_bytes(4, "big")
+    edges = range(WAL_HEADER, len(wal) + 1, FRAME_HEADER + PAGE_BYTES)
+    assert wal[8:12] == PAGE_BYTES.to_bytes(4, "big")
     cuts = sorted({max(0, edge + by) for edge in edges for by in (-1, 0, 1)} | {0, 1})
     heads = [
         reopened(tmp_path / f"cut-{cut}", ledger, wal[:cut]) for cut in cuts if cut <= len(wal)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from shipslog.adapters.store.sqlite.connections import PAGE_BYTES
 from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.event import sha256_hex
 
@@ -196,7 +197,7 @@ async def test_a_cause_may_come_later_in_the_same_append(store: SqliteStore) -> 
 def test_a_damaged_file_is_a_finding(raw: sqlite3.Connection, data: Path) -> None:
     raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     root = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'stored_events'")
-    at = (root.fetchone()[0] - 1) * 4096
+    at = (root.fetchone()[0] - 1) * PAGE_BYTES
     raw.close()
     with (data / "ledger.db").open("r+b") as file:
         file.seek(at)

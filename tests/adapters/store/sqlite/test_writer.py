@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from shipslog.adapters.store.errors import WritingFailedError
+from shipslog.adapters.store.sqlite import settled
 from shipslog.adapters.store.sqlite import writer as writer_module
-from shipslog.adapters.store.sqlite.settled import INDEXED_AT_ONCE
 from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.errors import ConflictError, OutcomeUnknownError
 from shipslog.domain.event import CommandRef
@@ -196,17 +196,18 @@ async def test_groups_are_bounded(store: SqliteStore, monkeypatch: pytest.Monkey
 
 
 async def test_commands_are_found_before_and_after_they_are_indexed(
-    data: Path, store: SqliteStore
+    data: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    many = INDEXED_AT_ONCE + 414
+    monkeypatch.setattr(settled, "INDEXED_AT_ONCE", 4096)
+    many = 4096 + 414
     ids = tuple(command(f"c{n}") for n in range(many))
     for start in range(0, many, 500):
         some = ids[start : start + 500]
         await store.log.append(appending(draft("a", start // 500 + 1), commands=some))
     recent = store.log._settlements.recent
-    assert 0 < len(recent) < INDEXED_AT_ONCE
+    assert len(recent) == 10
     archive = SqliteStore.read_only(data)
-    for n in (0, 499, 500, INDEXED_AT_ONCE - 1, many - 1):
+    for n in (0, 499, 500, 4095, many - 1):
         for log in (store.log, archive.log):
             found = await log.command(ids[n].id)
             assert found is not None

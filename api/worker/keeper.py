@@ -1,0 +1,141 @@
+"""Keeper: what the log says is live runs, also after the agent or an instance has died.
+
+A look that finds everything as it should be writes nothing. Who looks must have the right to
+change the target: its holder's owner while it is held, else whoever has the store.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from ...domain.append import Lease
+from ...domain.errors import (
+    ConflictError,
+    LedgerError,
+    OutcomeUnknownError,
+    PlatformUnavailableError,
+)
+from ...domain.event import CommandRef, Fence, sha256_hex
+from ...domain.ports import Effect, EffectKey, Log, Route
+from ...domain.stages import Outside
+from ...domain.stages.start import places, revision_spec
+from ...domain.streams import Streams
+from ...domain.target import Revision, Serving, Target
+from ...domain.target import stream_of as target_stream
+from ...domain.transaction import Transaction
+
+if TYPE_CHECKING:
+    from .owner import Workshop
+
+LOOK_SECONDS = 1.0
+EFFECT_SECONDS = 60.0
+LONGEST_PAUSE = 60.0
+AGAIN_SECONDS = 0.05
+
+_log = structlog.get_logger()
+
+
+class Keeper:
+    """Looks at a target and brings back what is gone."""
+
+    def __init__(self, workshop: Workshop) -> None:
+        self._log: Log = workshop.log
+        self._streams: Streams = workshop.streams
+        self._outside: Outside = workshop.outside
+        self._actor = workshop.actor
+        self._pauses: dict[str, tuple[float, datetime]] = {}
+        self._tries: Counter[str] = Counter()
+
+    async def keep(self, name: str, lease: Lease, holder: str | None) -> None:
+        """Restore a target if what is live there is gone, as long as `holder` holds it."""
+        if self._is_paused(name):
+            return
+        try:
+            if await self._finds_a_death(name, lease, holder):
+                self._pause(name)
+        except PlatformUnavailableError as error:
+            _log.warning("platform_unavailable", target=name, detail=str(error))
+        except LedgerError as error:
+            self._pause(name)
+            _log.warning("restore_failed", target=name, detail=str(error))
+        except Exception:  # noqa: BLE001 - one target must not take the others down
+            self._pause(name)
+            _log.exception("restore_failed", target=name)
+
+    async def _finds_a_death(self, name: str, lease: Lease, holder: str | None) -> bool:
+        """Restore what is gone; say whether it went by itself, and not with its agent."""
+        target = await self._streams.load(Target, target_stream(name))
+        serving, live = target.serving, target.live
+        if target.holder != holder or serving is None or live is None:
+            return False
+        route = await self._outside.platform.routed(name)
+        instances = await self._outside.platform.instances(name, live.id)
+        missing = live.capacity - sum(instance.alive for instance in instances)
+        if not missing and route is not None and route.weights == serving.weights:
+            return False
+        gone = f"{missing} of {live.capacity} instances were gone" if missing else "no route to it"
+        await self._restore(target, live, serving, lease, gone)
+        return missing > 0 and bool(instances)
+
+    async def _restore(
+        self, target: Target, live: Revision, serving: Serving, lease: Lease, gone: str
+    ) -> None:
+        platform = self._outside.platform
+        effect = self._effect(target, live, lease)
+        instances = await platform.start(effect, revision_spec(live, self._outside.secrets))
+        await platform.route(effect, Route(serving.listen, serving.weights))
+        if not any(instance.alive for instance in instances):
+            why = instances[0].detail if instances else None
+            _log.warning("restore_failed", target=target.name, detail=why or "all ended at once")
+            return
+        restored = Target.Restored(revision=live.id, detail=gone, instances=places(instances))
+        _log.warning("target_restored", target=target.name, detail=gone)
+        await self._record(target, restored, lease)
+
+    def _effect(self, target: Target, live: Revision, lease: Lease) -> Effect:
+        # Each time another key: what has ended under one is not started under it again.
+        self._tries[target.name] += 1
+        stage = f"restore-{target.version}"
+        key = EffectKey(live.deployment, stage, self._tries[target.name])
+        deadline = self._outside.clock.now() + timedelta(seconds=EFFECT_SECONDS)
+        return Effect(key, target.name, Fence(target.held_at, lease.token), deadline)
+
+    async def _record(self, before: Target, restored: Target.Restored, lease: Lease) -> None:
+        """Write what was done, unless somebody else has changed what is live since."""
+        while True:
+            target = await self._streams.load(Target, before.stream)
+            if target.held_at != before.held_at or target.live != before.live:
+                _log.info("restored_while_changing", target=target.name)
+                return
+            try:
+                await self._append(before, restored, lease)
+            except (ConflictError, OutcomeUnknownError):
+                await self._outside.clock.sleep(AGAIN_SECONDS)
+            else:
+                return
+
+    async def _append(self, before: Target, restored: Target.Restored, lease: Lease) -> None:
+        transaction = Transaction(now=self._outside.clock.now(), actor=self._actor, lease=lease)
+        cause = f"{before.stream}@{before.version}"
+        digest = sha256_hex(f"restore\n{cause}\n0".encode())
+        transaction.obey(CommandRef(digest, digest), cause=cause)
+        transaction.fence = Fence(before.held_at, lease.token)
+        await self._streams.into(transaction, before.stream)
+        transaction.record(before.stream, restored)
+        self._streams.learn((await self._log.append(transaction.append())).events)
+
+    def _is_paused(self, name: str) -> bool:
+        _, until = self._pauses.get(name, (0.0, None))
+        return until is not None and self._outside.clock.now() < until
+
+    def _pause(self, name: str) -> None:
+        # What dies again and again comes back ever more slowly; after a quiet time at once.
+        now = self._outside.clock.now()
+        before, until = self._pauses.get(name, (0.0, now))
+        recent = now - until < timedelta(seconds=LONGEST_PAUSE)
+        seconds = min(max(before * 2, LOOK_SECONDS), LONGEST_PAUSE) if recent else LOOK_SECONDS
+        self._pauses[name] = (seconds, now + timedelta(seconds=seconds))

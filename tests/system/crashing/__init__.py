@@ -1,0 +1,1 @@
+"""What the crash tests are made of: a service, its users, its operators, and what they leave."""

@@ -15,7 +15,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from shipslog.adapters.store.postgres.writer import Release
-from tests.benchmarks.appenders import TABLE, copy, library, ours
+from tests.benchmarks.appenders import TABLE, application, copy, library, ours
 from tests.databases import carry_out, fresh_ledger, make_template, running_server
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +63,7 @@ def many_processes(rates: dict[str, list[float]]) -> None:
         make_template(server)
         with fresh_ledger(server) as url:
             carry_out(url, f"SET search_path = public; {TABLE}")
+            application(url).close()
             for _ in range(ROUNDS):
                 for kind, name in kinds.items():
                     rates[name].append(together(kind, url))
@@ -71,8 +72,11 @@ def many_processes(rates: dict[str, list[float]]) -> None:
 def together(kind: str, url: str) -> float:
     """Return events a second of all processes, which begin at once."""
     program = [sys.executable, "-m", "tests.benchmarks.appenders", kind, url, str(SECONDS)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    running = [subprocess.Popen(program, cwd=ROOT, text=True, **pipes) for _ in range(PROCESSES)]
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen(program, cwd=ROOT, text=True, stdin=pipe, stdout=pipe)
+        for _ in range(PROCESSES)
+    ]
     for process in running:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"

@@ -118,13 +118,14 @@ def copy(url: str, batch: int, number: int) -> float:
         return position / (time.perf_counter() - began)
 
 
-def application(url: str) -> Application[uuid.UUID]:
+def application(url: str, *, has_tables: bool = False) -> Application[uuid.UUID]:
     where = conninfo_to_dict(url)
     names = {"DBNAME": "dbname", "HOST": "host", "PORT": "port", "USER": "user"}
     env = {f"POSTGRES_{ours}": str(where[theirs]) for ours, theirs in names.items()}
     password = {"POSTGRES_PASSWORD": str(where["password"])}
+    tables = {"CREATE_TABLE": "no" if has_tables else "yes"}
     return Application[uuid.UUID](
-        env={"PERSISTENCE_MODULE": "eventsourcing.postgres", **env, **password}
+        env={"PERSISTENCE_MODULE": "eventsourcing.postgres", **env, **password, **tables}
     )
 
 
@@ -163,7 +164,7 @@ def raw_process(url: str, seconds: float) -> int:
 
 
 def library_process(url: str, seconds: float) -> int:
-    app, deployment, done = application(url), Deployment(), 0
+    app, deployment, done = application(url, has_tables=True), Deployment(), 0
     app.save(deployment)
     goes_on = until(seconds)
     while goes_on():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from statistics import median
+from typing import LiteralString
 
 from psycopg import AsyncConnection
 
@@ -81,7 +82,7 @@ class DurableHead:
 
 async def measured_flush(connection: AsyncConnection[Row]) -> float:
     """Return how many seconds a flush takes: a commit that needs one, less one that needs none."""
-    durations: dict[str, list[float]] = {BARRIER: [], "SELECT 1": []}
+    durations: dict[LiteralString, list[float]] = {BARRIER: [], "SELECT 1": []}
     for _ in range(MEASURED):
         for statement, taken in durations.items():
             began = time.perf_counter()
@@ -90,6 +91,6 @@ async def measured_flush(connection: AsyncConnection[Row]) -> float:
     return median(durations[BARRIER]) - median(durations["SELECT 1"])
 
 
-async def _one(connection: AsyncConnection[Row], query: str) -> Row:
+async def _one(connection: AsyncConnection[Row], query: LiteralString) -> Row:
     found = await (await connection.execute(query)).fetchone()
     return found or ()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from msgspec.structs import replace
@@ -138,7 +138,7 @@ class PostgresReader:
     async def _between(self, first: int, last: int) -> tuple[Recorded, ...]:
         return tuple(await self._events(_PAGE, (first - 1, last, _NO_END)))
 
-    async def _events(self, query: str, values: tuple[Any, ...]) -> list[Recorded]:
+    async def _events(self, query: LiteralString, values: tuple[Any, ...]) -> list[Recorded]:
         async with self._connections.borrow() as connection:
             cursor = await connection.execute(query, values, binary=True)
             found = await cursor.fetchall()
@@ -166,6 +166,6 @@ class PostgresReader:
         recorded_at: datetime = self._all(_RECORDED_AT, (position,))[0][0]
         return recorded_at
 
-    def _all(self, query: str, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
+    def _all(self, query: LiteralString, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
         with self._connections.borrow_plain() as connection:
             return connection.execute(query, values, binary=True).fetchall()

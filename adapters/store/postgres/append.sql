@@ -6,6 +6,7 @@ CREATE FUNCTION append_events(
     written_at timestamptz,      -- the writer's present, which stands in the headers ...
     written_text text,           -- ... in these very letters
     releases_early boolean,      -- commit before the flush; the writer then waits for a later one
+    tells boolean,               -- notify those who listen
     streams text[], versions bigint[], topics text[], states bytea[],
     read_streams text[], read_versions bigint[],
     command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],  -- positions after the head
@@ -95,6 +96,9 @@ BEGIN
         INSERT INTO shipslog.work AS old (stream, due_at)
         SELECT key, value::timestamptz FROM jsonb_each_text(work_changes -> 'due')
         ON CONFLICT (stream) DO UPDATE SET due_at = least(old.due_at, excluded.due_at);
+    END IF;
+    IF tells THEN
+        PERFORM pg_notify('shipslog', '');
     END IF;
     IF releases_early THEN
         PERFORM set_config('synchronous_commit', 'off', true);

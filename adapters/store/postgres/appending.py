@@ -120,14 +120,22 @@ def corrected(facts: Facts, answer: Answer) -> Facts:
     return Facts(start, found.versions or {}, {**facts.known, **known}, found.owners)
 
 
-def values(group: Group, facts: Facts, batch: Batch, *, releases_early: bool) -> Values:
+class Manner(NamedTuple):
+    """How a group is stored."""
+
+    releases_early: bool
+    tells: bool
+
+
+def values(group: Group, facts: Facts, batch: Batch, manner: Manner) -> Values:
     """Return what a decided group sends, in the order of `append_events`."""
     settled, head = batch.settled, facts.start.head
     _, streams, versions, topics, states = zip(*batch.rows, strict=True) if batch.rows else _NOTHING
     return (
         timestamp(facts.start.at),
         _encode(facts.start.at)[1:-1],
-        bytes((releases_early,)),
+        bytes((manner.releases_early,)),
+        bytes((manner.tells,)),
         text_array(streams),
         int_array(versions),
         text_array(topics),

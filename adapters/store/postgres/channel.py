@@ -24,13 +24,13 @@ Row = list[bytes | None]
 
 APPEND = """
 PREPARE append (
-    timestamptz, text, boolean, text[], bigint[], text[], bytea[], text[], bigint[],
+    timestamptz, text, boolean, boolean, text[], bigint[], text[], bytea[], text[], bigint[],
     bytea[], bytea[], bigint[], bigint[], bytea[], jsonb
 ) AS SELECT head, recorded_at, facts FROM append_events(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
 )
 """
-_BINARY = [pq.Format.BINARY] * 15
+_BINARY = [pq.Format.BINARY] * 16
 
 
 class _Exchange:

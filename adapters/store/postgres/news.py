@@ -1,13 +1,13 @@
 """News: how other processes hear that the log has grown.
 
-A notification is a hint, and a look each second the truth. It is sent beside the append and not
-in it, because the server lets only one transaction with a notification commit at a time; and not
-for every append, because each wakes every process that listens.
+A notification is a hint, and a look each second the truth. Not every append carries one, because
+each wakes every process that listens, and the server lets one at a time commit.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 
 import psycopg
@@ -18,7 +18,7 @@ from .durable import DurableHead
 
 CHANNEL = "shipslog"
 QUIET_SECONDS = 0.01
-"""News that come closer together than this are told at once, at its end."""
+"""For so long after it has told, a process tells nothing."""
 POLL_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 
@@ -26,33 +26,39 @@ _NOTIFY = "SELECT pg_notify('shipslog', ''), set_config('synchronous_commit', 'o
 
 
 class News:
-    """Tells other processes, a few times a second at most hundred."""
+    """Says with which append others are told, and tells them of the last ones of a burst."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self._is_due = False
-        self._sending: asyncio.Task[None] | None = None
+        self._quiet_until = 0.0
+        self._later: asyncio.Task[None] | None = None
 
-    def send(self) -> None:
-        """Let it be known that the log has grown."""
-        self._is_due = True
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
+    def are_due(self) -> bool:
+        """Say whether an append is to carry the news; if not, they are told a little later."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            if self._later is not None:
+                self._later.cancel()
+                self._later = None
+            return True
+        if self._later is None:
+            self._later = asyncio.create_task(self._tell_later())
+        return False
 
     async def close(self) -> None:
         """Tell what is left to tell."""
-        if self._sending is not None:
-            await self._sending
+        if self._later is not None:
+            await asyncio.wait([self._later])
 
-    async def _send(self) -> None:
-        while self._is_due:
-            self._is_due = False
-            # Who does not hear of it looks for himself within a second.
-            with suppress(psycopg.Error, LedgerError):
-                async with self._connections.borrow() as connection:
-                    await connection.execute(_NOTIFY)
-            await asyncio.sleep(QUIET_SECONDS)
-        self._sending = None
+    async def _tell_later(self) -> None:
+        # By then another append has most likely done so, and this is called off.
+        await asyncio.sleep(2 * QUIET_SECONDS)
+        self._later = None
+        # Who does not hear of it looks for himself within a second.
+        with suppress(psycopg.Error, LedgerError):
+            async with self._connections.borrow() as connection:
+                await connection.execute(_NOTIFY)
 
 
 class Listener:

@@ -18,7 +18,7 @@ from ....domain.errors import OutcomeUnknownError
 from ..batch import Batch, Facts
 from ..errors import ClosedLedgerError
 from ..rows import Prepared
-from .appending import Answer, Group, assumed, corrected, values
+from .appending import Answer, Group, Manner, assumed, corrected, values
 from .channel import Channel
 from .connections import Connections
 from .durable import DurableHead, measured_flush
@@ -167,7 +167,8 @@ class Writer:
             batch = _decide(tasks, facts)
             if attempt and not batch.settled:
                 break  # the facts, which are no assumption any more, leave nothing to store
-            sent = values(group, facts, batch, releases_early=self.is_early)
+            manner = Manner(self.is_early, bool(batch.rows) and self._news.are_due())
+            sent = values(group, facts, batch, manner)
             self._sent_to = batch.head
             row = await channel.append(sent, has_barrier=self.is_early)
             answer = Answer.read(row, facts.start)
@@ -190,7 +191,6 @@ class Writer:
         self._recorded_at = max(self._recorded_at, answer.recorded_at)
         if rows:
             self._head.publish((answer.head or 0) + rows)
-            self._news.send()
         if len(self._under_way) == 1:
             self._sent_to = 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 
 from shipslog.adapters.store.postgres.schema import create
-from shipslog.adapters.store.postgres.server import PostgresServer
+from shipslog.adapters.store.postgres_server import PostgresServer
 
 TEMPLATE = "template_of_ledgers"
 SMALL = {"shared_buffers": "64MB", "max_wal_size": "4GB", "autovacuum_naptime": "5s"}

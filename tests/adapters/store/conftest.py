@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shipslog.adapters.store.postgres.server import PostgresServer
+from shipslog.adapters.store.postgres_server import PostgresServer
 from tests.databases import fresh_ledger, make_template, running_server
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from shipslog.adapters.store.errors import ForgetfulServerError, NoLedgerError
 from shipslog.adapters.store.postgres.schema import create
-from shipslog.adapters.store.postgres.server import PostgresServer
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
+from shipslog.adapters.store.postgres_server import PostgresServer
 from tests.databases import administer, carry_out
 
 from ..making import appending, command, draft, one

@@ -10,9 +10,9 @@ import pytest
 
 from shipslog.adapters.store.errors import StoreUnreachableError
 from shipslog.adapters.store.postgres.channel import Row, Values
-from shipslog.adapters.store.postgres.server import PostgresServer
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
+from shipslog.adapters.store.postgres_server import PostgresServer
 from shipslog.domain.errors import OutcomeUnknownError
 from tests.databases import carry_out, fresh_ledger, make_template, running_server
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
-from ..errors import ServerError
+from .errors import ServerError
 
 NOBODY = 65_534
 USER = "shipslog"

@@ -29,6 +29,7 @@ STATUSES: dict[type[errors.LedgerError], HTTPStatus] = {
     refusals.NotAcceptableError: HTTPStatus.NOT_ACCEPTABLE,
     refusals.BodyTimeoutError: HTTPStatus.REQUEST_TIMEOUT,
     errors.StateConflictError: HTTPStatus.CONFLICT,
+    errors.AddressTakenError: HTTPStatus.CONFLICT,
     errors.PreconditionFailedError: HTTPStatus.PRECONDITION_FAILED,
     refusals.BodyTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.EventTooLargeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -15,6 +15,7 @@ LedgerError
 │   ├── UnauthenticatedError     401
 │   ├── StateConflictError       409  the state forbids it; `legal_actions` says what it allows
 │   │   └── TargetBusyError
+│   ├── AddressTakenError        409  at a target: somebody else listens there
 │   ├── PreconditionFailedError  412
 │   ├── PreconditionRequiredError 428
 │   └── LimitReachedError        429
@@ -150,6 +151,12 @@ class TargetBusyError(StateConflictError):
     """{target} is held by deployment {holder}."""
 
     slug = "target-busy"
+
+
+class AddressTakenError(RefusedError):
+    """{address} cannot be listened on: {detail}."""
+
+    slug = "address-taken"
 
 
 class PreconditionFailedError(RefusedError):

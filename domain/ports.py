@@ -223,7 +223,10 @@ class Platform(Protocol):
         ...
 
     async def route(self, effect: Effect, route: Route) -> None:
-        """Set the route of the effect's target in one step, for every request from now on."""
+        """Set the route of the effect's target in one step, for every request from now on.
+
+        Errors: AddressTakenError where its address cannot be listened on.
+        """
         ...
 
     async def routed(self, target: str) -> Route | None:

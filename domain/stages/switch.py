@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ..errors import AddressTakenError
 from ..ports import Route
 from ..target import Serving, Target
 from .work import Outcome, Work, deaths, failed, succeeded
@@ -26,6 +27,10 @@ async def perform(_spec: SwitchSpec, work: Work) -> Outcome:
     if ended := deaths(instances):
         return failed(ended)
     weights = {revision: ALL}
-    await work.outside.platform.route(work.effect, Route(work.listen, weights))
+    try:
+        await work.outside.platform.route(work.effect, Route(work.listen, weights))
+    except AddressTakenError as error:
+        # Decided: no user's request has reached the new revision.
+        return failed(str(error))
     serving = Serving(listen=work.listen, weights=weights, live=revision)
     return succeeded(Target.Routed(deployment=work.deployment.id, serving=serving))

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -220,7 +220,7 @@ async def test_wrong_answers_to_users_bring_the_old_version_back_at_once(
 
 
 async def until_served(load: Users) -> None:
-    begun = time.monotonic()
+    begun = datetime.now(UTC)
     await until(lambda: load.served_after(begun))
 
 
@@ -228,4 +228,5 @@ def seconds_of_faults(load: Users) -> float:
     """Return how long users have had faults, from the first to the last."""
     if not load.faults:
         return 0.0
-    return max(v.ended for v in load.faults) - min(v.sent for v in load.faults)
+    lasted = max(v.ended for v in load.faults) - min(v.sent for v in load.faults)
+    return lasted.total_seconds()

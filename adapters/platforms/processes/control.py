@@ -142,8 +142,8 @@ class Server:
             if line.endswith(b"\n"):
                 writer.write(msgspec.json.encode(await _answer(line, self._perform)) + b"\n")
                 await writer.drain()
-        except (OSError, ValueError):
-            _log.warning("a client left, or sent too much", exc_info=True)
+        except (OSError, ValueError) as error:
+            _log.warning("a client left, or sent too much: %s", error)
         finally:
             writer.close()
 

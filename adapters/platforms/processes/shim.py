@@ -16,7 +16,6 @@ import re
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -316,9 +315,9 @@ def _first_line(fd: int) -> bytes:
 
 
 def _tell(**facts: Any) -> None:
+    # Not through `sys.stdout`, which would complain at exit that the agent has gone.
     with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(json.dumps(facts) + "\n")
-        sys.stdout.flush()
+        os.write(1, json.dumps(facts).encode() + b"\n")
 
 
 if __name__ == "__main__":

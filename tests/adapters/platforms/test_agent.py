@@ -15,7 +15,7 @@ import pytest
 from shipslog.adapters.platforms.processes import control
 from shipslog.adapters.platforms.processes.daemon import ANOTHER_LIVES, main
 from shipslog.adapters.platforms.processes.platform import ProcessesPlatform, stop_agent
-from shipslog.domain.errors import PlatformUnavailableError
+from shipslog.domain.errors import AddressTakenError, InvalidError, PlatformUnavailableError
 from shipslog.domain.event import Fence
 from shipslog.domain.ports import RevisionSpec, Route
 
@@ -239,12 +239,15 @@ async def test_an_address_in_use_is_said(ground: Ground) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", int(ground.listen.partition(":")[2])))
         taken.listen()
-        with pytest.raises(PlatformUnavailableError, match="in use"):
+        with pytest.raises(AddressTakenError, match="in use"):
             await ground.route(v1=10_000)
+        # What was never routed can be taken back all the same.
+        await ground.platform.route(ground.effect(), Route(ground.listen, {}))
     await ground.route(v1=10_000)
     ground.target = "staging/other"
-    with pytest.raises(Exception, match="serves staging/web already"):
-        await ground.platform.route(ground.effect(), Route(ground.listen, {}))
+    await ground.start("v2")
+    with pytest.raises(InvalidError, match="serves staging/web already"):
+        await ground.route(v2=10_000)
 
 
 async def test_two_revisions_never_share_a_port(ground: Ground) -> None:

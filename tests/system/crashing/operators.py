@@ -105,6 +105,12 @@ class Operators:
         async with self._session() as session:
             return await self._under_way(session)
 
+    async def count(self, topic: str) -> int:
+        """Return how many events of a topic there are."""
+        params = {"topic": topic, "limit": "500"}
+        async with self._session() as session, session.get("/v1/events", params=params) as answer:
+            return len((await answer.json())["items"])
+
     async def send(self, session: aiohttp.ClientSession, wish: Wish) -> Answer:
         """Send a wish until it is answered, and keep the first answer."""
         while True:

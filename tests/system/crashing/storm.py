@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from random import Random
 from shipslog.adapters.store.rows import Row
 from shipslog.domain.deployment import Deployment
 from shipslog.domain.event import Recorded
+from shipslog.domain.target import Target
 from shipslog.domain.transaction import empty, fold
 
 from ..installation import Installation, define, free_address
@@ -22,7 +22,7 @@ from .conditions import eventually
 from .documents import SECONDS_OF_ITS_OWN, SERVICE, documents
 from .evidence import Evidence
 from .operators import Acknowledged, Operators
-from .timeline import Life, stalls
+from .timeline import Life, long_outages, not_undone, stalls
 from .users import Users
 
 RECOVERY_SECONDS = 5.0
@@ -58,7 +58,7 @@ class Storm:
         self._lives: list[Life] = []
         self._rows: list[Row] = []
         self._log: list[Recorded] = []
-        self._outages: list[float] = []
+        self._outages: list[datetime] = []
         """When an agent was killed."""
 
     async def rage(self, kills: int) -> None:
@@ -140,7 +140,7 @@ class Storm:
         if agent is None:
             return
         children = processes.descendants(agent.pid)
-        self._outages.append(time.monotonic())
+        self._outages.append(datetime.now(UTC))
         processes.kill(agent)
         for left in await asyncio.to_thread(processes.are_gone, children, RECOVERY_SECONDS):
             self.faults.append(f"I18: {left} outlives its agent")
@@ -164,13 +164,26 @@ class Storm:
     async def _settle(self) -> None:
         if not await eventually(self._is_settled, SETTLE_SECONDS):
             self.faults.append(f"not settled: {await self._operators.statuses()}")
-        begun = time.monotonic()
+        await self._is_served_again()
+        # Now that nobody changes anything, what is live has to come back by itself.
+        before = await self._operators.count(Target.Restored.TOPIC)
+        await self._kill_agent()
+        await self._is_served_again()
+
+        async def is_restored() -> bool:
+            return await self._operators.count(Target.Restored.TOPIC) > before
+
+        if not await eventually(is_restored, RECOVERY_SECONDS):
+            self.faults.append("nothing was restored after the last death of the agent")
+
+    async def _is_served_again(self) -> None:
+        begun = datetime.now(UTC)
 
         async def is_served() -> bool:
             return self._users.served_after(begun) is not None
 
-        if not await eventually(is_served, RECOVERY_SECONDS):
-            self.faults.append("the service does not answer")
+        if not await eventually(is_served, RECOVERY_SECONDS + SECONDS_OF_ITS_OWN):
+            self.faults.append(f"the service has not answered since {begun}")
 
     async def _is_settled(self) -> bool:
         return not await self._operators.statuses()
@@ -179,10 +192,14 @@ class Storm:
         await asyncio.to_thread(self._here.kill)
         self._lives.append(Life(self._ready, datetime.now(UTC)))
         await (await self._examine("at-the-end"))
-        self.faults += stalls(self._log, self._lives, RECOVERY_SECONDS + SECONDS_OF_ITS_OWN)
+        seconds = RECOVERY_SECONDS + SECONDS_OF_ITS_OWN
+        self.faults += stalls(self._log, self._lives, seconds)
+        self.faults += not_undone(self._log)
+        self.faults += [f"the server says {line}" for line in _errors(self._here.log)]
+        self.faults += long_outages(self._users, self._outages, self._lives, seconds)
 
     def _unserved(self) -> list[str]:
-        """Return the failed requests that no dead agent excuses, and outages that were too long."""
+        """Return the failed requests that no dead agent excuses."""
         windows = [(at, self._users.served_after(at)) for at in self._outages]
         return [
             f"a request failed: {visit}"
@@ -192,6 +209,11 @@ class Storm:
                 for begun, served in windows
             )
         ]
+
+
+def _errors(log: Path) -> list[str]:
+    with log.open() as lines:
+        return [line for line in lines if '"level":"error"' in line or "Traceback" in line]
 
 
 def schedule(seed: float | str) -> Random:

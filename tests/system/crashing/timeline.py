@@ -1,4 +1,4 @@
-"""Timeline: while a server lived, every deployment that held its target went on in time (I21)."""
+"""Timeline: while a server lived, everything went on in time (I21), and came back in time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import NamedTuple
 from shipslog.domain.deployment import Deployment
 from shipslog.domain.event import Recorded
 from shipslog.domain.target import Target
+
+from .users import Users
 
 ENDLESS = datetime.max.replace(tzinfo=UTC)
 
@@ -50,6 +52,28 @@ def tenures(log: Sequence[Recorded]) -> Iterator[Tenure]:
                 final.add(name)
     for name, instants in steps.items():
         yield Tenure(name, (*instants, *(() if name in final else (ENDLESS,))))
+
+
+def not_undone(log: Sequence[Recorded]) -> Iterator[str]:
+    """Yield each deployment that was to be undone and was not."""
+    for recorded in log:
+        event = recorded.event
+        if isinstance(event, Deployment.RollbackFailed):
+            yield f"{recorded.header.deployment} was not undone: {event.message}"
+
+
+def long_outages(
+    users: Users, begun: Sequence[datetime], lives: Sequence[Life], seconds: float
+) -> Iterator[str]:
+    """Yield each time that users got no answer for longer than this while a server lived."""
+    for start, following in zip(begun, (*begun[1:], ENDLESS), strict=True):
+        served = users.served_after(start)
+        # Who is killed again before anything was served has another outage.
+        end = min(served.ended if served else ENDLESS, following)
+        overlaps = [min(end, life.dead) - max(start, life.ready) for life in lives]
+        lived = sum(max(overlap.total_seconds(), 0.0) for overlap in overlaps)
+        if lived > seconds:
+            yield f"nobody was served for {lived:.1f} s after {start}"
 
 
 def _silences(tenure: Tenure, life: Life) -> Iterator[tuple[datetime, datetime]]:

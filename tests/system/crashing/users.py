@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -14,10 +14,10 @@ ANSWER_SECONDS = 10.0
 
 
 class Visit(NamedTuple):
-    """One request; times are those of the monotonic clock."""
+    """One request: when it was sent, when it had ended, and what was wrong with it."""
 
-    sent: float
-    ended: float
+    sent: datetime
+    ended: datetime
     fault: str | None
 
 
@@ -49,7 +49,7 @@ class Users:
         """The requests that failed, in the order in which they ended."""
         return [visit for visit in self.visits if visit.fault]
 
-    def served_after(self, instant: float) -> Visit | None:
+    def served_after(self, instant: datetime) -> Visit | None:
         """Return the first good answer to a request that was sent after an instant."""
         good = (v for v in self.visits if v.sent > instant and not v.fault)
         return min(good, key=lambda visit: visit.ended, default=None)
@@ -68,7 +68,7 @@ class Users:
                     await asyncio.sleep(self._pause)
 
     async def _visit(self, session: aiohttp.ClientSession) -> None:
-        sent, fault = time.monotonic(), None
+        sent, fault = datetime.now(UTC), None
         try:
             # A POST: no client sends one again by itself, so no fault stays hidden.
             async with session.post(self._url) as answer:
@@ -76,4 +76,4 @@ class Users:
                 fault = None if answer.status == 200 else f"{answer.status} {body[:80]!r}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             fault = f"{type(error).__name__}: {error}"
-        self.visits.append(Visit(sent, time.monotonic(), fault))
+        self.visits.append(Visit(sent, datetime.now(UTC), fault))

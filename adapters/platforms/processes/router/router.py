@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .....domain.errors import InvalidError, PlatformUnavailableError, StateConflictError
+from .....domain.errors import AddressTakenError, InvalidError, StateConflictError
 from .....domain.ports import Route, Traffic
 from .connection import Connection
 from .site import WHOLE, Site, serve
@@ -28,12 +28,14 @@ class Router:
     async def route(self, target: str, route: Route) -> None:
         """Set a target's route for every request from now on.
 
-        Errors: InvalidError; PlatformUnavailableError where the address cannot be listened on.
+        A route to nothing listens where it listens already, and nowhere else.
+        Errors: InvalidError; AddressTakenError where the address cannot be listened on.
         """
         site = self.site(target)
         async with self._routing:
             _check(site, route)
-            await self._listen(target, route.listen)
+            if route.weights:
+                await self._listen(target, route.listen)
             site.route = route
         for address, (owner, server) in list(self._listeners.items()):
             if owner == target and address != route.listen:
@@ -89,7 +91,7 @@ class Router:
                 reuse_address=True,
             )
         except OSError as error:
-            raise PlatformUnavailableError(detail=f"{address}: {error.strerror}") from error
+            raise AddressTakenError(address=address, detail=error.strerror) from error
         self._listeners[address] = target, server
 
     def _serve(self, client: Connection, site: Site) -> None:

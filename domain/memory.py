@@ -95,6 +95,10 @@ class Ledger(Application[str]):
         self.owners.update({stream: Lease(stream, self.token, owner) for stream in free})
         return [self.owners[stream] for stream in free]
 
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Implement `WorkQueue.renew`: in memory a lease lasts until it is given back."""
+        return [lease for lease in leases if self.owners.get(lease.stream) == lease]
+
     async def release(self, lease: Lease, due: Due | None) -> None:
         """Implement `WorkQueue.release`."""
         self.owners.pop(lease.stream, None)

@@ -68,6 +68,10 @@ class WorkQueue(Protocol):
         """Take due, unowned deployments for an owner, each under a token that only grows."""
         ...
 
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Let leases last longer, and return those that still hold; others are lost for good."""
+        ...
+
     async def release(self, lease: Lease, due: Due | None) -> None:
         """Give a deployment back, due again at an instant, or with `None` at once."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...domain.errors import BrokenError, ConflictError
+from ...domain.errors import BrokenError, ConflictError, RetryableError
 
 
 class NoLedgerError(BrokenError):
@@ -39,3 +39,15 @@ class DamagedTextError(BrokenError):
 
 class CommandSettledError(ConflictError):
     """The command {command} was settled meanwhile."""
+
+
+class StoreUnreachableError(RetryableError):
+    """The database cannot be reached: {detail}."""
+
+
+class ServerError(BrokenError):
+    """The database server could not be {action}: {detail}."""
+
+
+class ForgetfulServerError(BrokenError):
+    """The ledger would not outlast a power cut: the database has {settings} off."""

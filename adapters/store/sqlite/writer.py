@@ -17,10 +17,11 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from ....domain.append import Appended
 from ....domain.errors import OutcomeUnknownError
+from ..batch import Batch, Start
 from ..errors import ClosedLedgerError, ReadOnlyLedgerError, WritingFailedError
 from ..head import Head
 from ..rows import Prepared
-from .batch import Batch, Start
+from .batch import facts_for, write
 from .settled import Settlements
 
 GROUP = 256
@@ -195,13 +196,13 @@ class Writer:
     def _perform(self, group: list[_Task], start: Start) -> Batch:
         appends = [(task, task.work) for task in group if isinstance(task.work, Prepared)]
         wanted = [work.append for _, work in appends]
-        batch = Batch(self._connection, wanted, self._settlements, start)
+        batch = Batch(facts_for(self._connection, wanted, self._settlements, start))
         for task, work in appends:
             try:
                 task.result = batch.add(work)
             except Exception as error:  # noqa: BLE001 - it is this caller's, and goes to it
                 task.error = error
-        batch.write(self._connection)
+        write(self._connection, batch, self._settlements)
         for task in group:
             if not isinstance(task.work, Prepared):
                 self._perform_change(task, task.work)

@@ -14,7 +14,7 @@ from shipslog.domain.errors import (
 )
 from shipslog.domain.event import Fence, encode_header, sha256_hex
 
-from .contract import Contract, OpenStore, Store
+from .contract import Contract, OpenStore, Store, shut
 from .making import START, HandClock, Happened, appending, command, draft, one
 
 
@@ -137,14 +137,14 @@ class LogContract(Contract):
     ) -> None:
         commands = tuple(command(f"command {n}") for n in range(3))
         await store.log.append(appending(draft("a", 1), draft("a", 2), commands=commands))
-        store.close()
-        reopened = open_store()
+        await shut(store)
+        reopened = await open_store()
         for one_of in commands:
             found = await reopened.log.command(one_of.id)
             assert found is not None
             assert (found.first, found.last, len(found.events)) == (1, 2, 2)
         assert await reopened.log.command("unknown") is None
-        reopened.close()
+        await shut(reopened)
 
     async def test_a_command_may_change_nothing(self, store: Store) -> None:
         nothing = appending(commands=(command("abort what is over"),))
@@ -164,14 +164,14 @@ class LogContract(Contract):
         clock.move(-3600)
         (back,) = (await store.log.append(one("a", 2))).events
         assert back.header.recorded_at == START
-        store.close()
-        reopened = open_store()
+        await shut(store)
+        reopened = await open_store()
         (later,) = (await reopened.log.append(one("a", 3))).events
         assert later.header.recorded_at == START
         clock.move(7200)
         (now,) = (await reopened.log.append(one("a", 4))).events
         assert now.header.recorded_at == clock()
-        reopened.close()
+        await shut(reopened)
 
     async def test_occurred_at_is_the_drafts_in_utc(self, store: Store) -> None:
         there = START.astimezone(timezone(timedelta(hours=5, minutes=30)))
@@ -215,11 +215,11 @@ class LogContract(Contract):
     ) -> None:
         waiting = [asyncio.create_task(store.log.append(one(f"s{n}", 1))) for n in range(300)]
         await asyncio.sleep(0)
-        store.close()
+        await shut(store)
         assert len(await asyncio.gather(*waiting)) == 300
-        reopened = open_store()
+        reopened = await open_store()
         assert await reopened.log.head() == 300
-        reopened.close()
+        await shut(reopened)
 
     async def test_due_instants_of_many_streams_go_along(
         self, store: Store, clock: HandClock

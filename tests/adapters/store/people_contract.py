@@ -12,7 +12,7 @@ from shipslog.domain.access import Actor, Role
 from shipslog.domain.errors import NotFoundError
 from shipslog.domain.event import Sealed, seal
 
-from .contract import Contract, OpenStore, Store
+from .contract import Contract, OpenStore, Store, shut
 from .making import START, HandClock, Happened, one
 
 
@@ -23,11 +23,11 @@ class PeopleContract(Contract):
         assert len({*ids, service}) == 2
         assert ids[0].startswith("sub_")
         assert "alice" not in ids[0]
-        store.close()
-        reopened = open_store()
+        await shut(store)
+        reopened = await open_store()
         assert reopened.directory.find("user", "alice") == ids[0]
         assert reopened.directory.find("user", "bob") is None
-        reopened.close()
+        await shut(reopened)
 
     async def test_subjects_are_resolved_to_kind_and_name(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
@@ -72,11 +72,11 @@ class PeopleContract(Contract):
     ) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "because")
-        store.close()
-        reopened = open_store()
+        await shut(store)
+        reopened = await open_store()
         assert reopened.keyring.open(sealed) == "because"
         assert (await reopened.keyring.seal(alice, "again")).key == sealed.key
-        reopened.close()
+        await shut(reopened)
 
     async def test_a_sealed_event_is_stored_and_opens(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
@@ -117,10 +117,10 @@ class PeopleContract(Contract):
         secret, row = await store.tokens.create(alice, Role.DEPLOYER, None)
         assert store.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
         assert (row.subject, row.role, row.created_at) == (alice, Role.DEPLOYER, START)
-        store.close()
-        reopened = open_store()
+        await shut(store)
+        reopened = await open_store()
         assert reopened.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
-        reopened.close()
+        await shut(reopened)
 
     async def test_what_is_no_token_is_not_found(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")

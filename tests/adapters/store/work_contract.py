@@ -1,6 +1,7 @@
 """The contract of the ports `WorkQueue` and `Blobs`."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,10 +9,13 @@ import pytest
 from shipslog.domain.append import Append, Due, Lease
 from shipslog.domain.errors import FenceLostError
 
-from .contract import Contract, OpenStore, Store
+from .contract import Contract, OpenStore, Store, shut
 from .making import START, HandClock, appending, command, draft
 
 LATER = START + timedelta(hours=1)
+
+LoseLeases = Callable[[Store], Awaitable[Store]]
+"""Lets every owner be gone, as far as the store can tell, and returns the store that knows."""
 
 
 def due(
@@ -73,39 +77,53 @@ class WorkContract(Contract):
         await store.log.append(due("t", lease=ours))
         with pytest.raises(FenceLostError):
             await store.log.append(due("t", 2, lease=Lease("", ours.token + 1, "restorer")))
-        store.close()
-        reopened = open_store()
+        await shut(store)
+        reopened = await open_store()
         with pytest.raises(FenceLostError):
             await reopened.log.append(due("t", 2, lease=ours))
-        reopened.close()
+        await shut(reopened)
 
     async def test_a_known_command_is_answered_also_to_an_old_owner(
-        self, store: Store, open_store: OpenStore
+        self, store: Store, lose_leases: LoseLeases
     ) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)
         append = due("d", 2, lease=lease)
         await store.log.append(append)
-        store.close()
-        reopened = open_store()
-        assert (await reopened.log.append(append)).known
+        after = await lose_leases(store)
+        assert (await after.log.append(append)).known
         with pytest.raises(FenceLostError):
-            await reopened.log.append(due("d", 3, lease=lease))
-        reopened.close()
+            await after.log.append(due("d", 3, lease=lease))
+        if after is not store:
+            await shut(after)
 
-    async def test_opening_voids_every_lease_and_raises_the_token(
-        self, store: Store, open_store: OpenStore
+    async def test_a_lost_lease_is_taken_over_at_once_under_a_higher_token(
+        self, store: Store, lose_leases: LoseLeases
     ) -> None:
         await store.log.append(due("owned"))
         (old,) = await store.work.claim("me", 10)
         await store.log.append(due("owned", 2, at=LATER, lease=old))
         await store.log.append(due("waiting", at=LATER))
-        store.close()
-        reopened = open_store()
-        (new,) = await reopened.work.claim("me", 10)
+        after = await lose_leases(store)
+        (new,) = await after.work.claim("me", 10)
         assert new.stream == "owned"
         assert new.token > old.token
-        reopened.close()
+        assert await after.work.renew([old, new]) == (new,)
+        with pytest.raises(FenceLostError):
+            await after.log.append(due("owned", 3, lease=old))
+        await after.log.append(due("owned", 3, lease=new))
+        if after is not store:
+            await shut(after)
+
+    async def test_a_lease_that_is_held_is_renewed(self, store: Store) -> None:
+        for n in range(3):
+            await store.log.append(due(f"d{n}"))
+        mine = await store.work.claim("me", 2)
+        (theirs,) = await store.work.claim("another", 1)
+        await store.work.release(mine[0], None)
+        stolen = Lease(theirs.stream, theirs.token, "me")
+        assert await store.work.renew([*mine, stolen, theirs]) == (mine[1], theirs)
+        assert await store.work.renew([]) == ()
 
     async def test_what_is_given_back_is_due_again(self, store: Store, clock: HandClock) -> None:
         await store.log.append(due("d"))
@@ -155,10 +173,10 @@ class WorkContract(Contract):
 
     async def test_a_blob_outlasts_the_store(self, store: Store, open_store: OpenStore) -> None:
         digest = await store.blobs.put(b"")
-        store.close()
-        reopened = open_store()
+        await shut(store)
+        reopened = await open_store()
         assert await reopened.blobs.get(digest) == b""
-        reopened.close()
+        await shut(reopened)
 
     async def test_commands_of_the_log_and_of_work_do_not_meet(self, store: Store) -> None:
         asked = command("deploy")

@@ -11,6 +11,7 @@ import msgspec
 
 from .....domain.errors import NotFoundError
 from ...keyring import Key, new_key
+from ...people import Subject
 from ..connections import Readers
 from ..schema import micros
 from ..writer import Changes
@@ -21,15 +22,6 @@ _NEW = "INSERT INTO subjects (id, kind, name, created_at) VALUES (?, ?, ?, ?)"
 _NEW_KEY = "INSERT INTO personal_keys (id, subject, secret, created_at) VALUES (?, ?, ?, ?)"
 _UNNAME = "UPDATE subjects SET name = NULL, erased_at = ? WHERE id = ? AND erased_at IS NULL"
 _REVOKE = "UPDATE tokens SET revoked_at = ? WHERE subject = ? AND revoked_at IS NULL"
-
-
-class Subject(msgspec.Struct, frozen=True):
-    """Whom an opaque subject id stands for; `name` is None once erased."""
-
-    id: str
-    kind: str
-    """`user`, `service` or `system`."""
-    name: str | None
 
 
 class SqliteDirectory:

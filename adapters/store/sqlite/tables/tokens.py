@@ -6,19 +6,16 @@ import hmac
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-
-import msgspec
 
 from .....domain.access import Actor, Role
 from .....domain.errors import NotFoundError
 from ...bearer import fingerprint, is_token, new_token
+from ...people import USE_NOTED_EVERY, Token
 from ..connections import Readers
 from ..schema import instant, instant_or_none, micros
 from ..writer import Changes
-
-USE_NOTED_EVERY = timedelta(minutes=1)
 
 _FIND = """
 SELECT sha256, id, subject, role, last_used_at FROM tokens
@@ -33,18 +30,6 @@ INSERT INTO tokens (id, sha256, subject, role, created_at, expires_at) VALUES (?
 """
 _REVOKE = "UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
 _USED = "UPDATE tokens SET last_used_at = ? WHERE id = ?"
-
-
-class Token(msgspec.Struct):
-    """A token without its secret."""
-
-    id: str
-    subject: str
-    role: Role
-    created_at: datetime
-    expires_at: datetime | None = None
-    last_used_at: datetime | None = None
-    """To the minute."""
 
 
 class SqliteTokens:

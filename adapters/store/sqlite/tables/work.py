@@ -22,6 +22,7 @@ SELECT stream FROM work WHERE owner IS NULL AND due_at <= ? ORDER BY due_at, str
 """
 # From here on `due_at` says what is asked for while somebody owns it.
 _TAKE = "UPDATE work SET owner = ?, token = ?, due_at = NULL WHERE stream = ?"
+_HELD = "SELECT stream, owner, token FROM work WHERE owner IS NOT NULL"
 _GIVE_BACK = """
 UPDATE work SET owner = NULL, token = NULL,
     due_at = coalesce(min(coalesce(due_at, :due), coalesce(:due, due_at)), :now)
@@ -56,6 +57,12 @@ class SqliteWork:
             return [Lease(stream, epoch, owner) for stream in streams]
 
         return await self._changes.change(take)
+
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Implement `WorkQueue.renew`: nothing has to be written for a lease to last."""
+        with self._readers.borrow() as connection:
+            held = set(connection.execute(_HELD).fetchall())
+        return tuple(one for one in leases if (one.stream, one.owner, one.token) in held)
 
     async def release(self, lease: Lease, due: Due | None) -> None:
         """Implement `WorkQueue.release`; what others asked for meanwhile is not put off."""

@@ -1,0 +1,108 @@
+-- The one way into the log. A batch is decided by its writer on facts that are checked here, under
+-- the order lock: where they hold all of it is stored, else nothing, and the facts are returned.
+-- The lock is taken by a statement of its own: under READ COMMITTED every later statement then
+-- sees what the holder before has committed. In one statement with max(position) it would not.
+CREATE FUNCTION append_events(
+    written_at timestamptz,      -- the writer's present, which stands in the headers ...
+    written_text text,           -- ... in these very letters
+    releases_early boolean,      -- commit before the flush; the writer then waits for a later one
+    tells boolean,               -- notify those who listen
+    streams text[], versions bigint[], topics text[], states bytea[],
+    read_streams text[], read_versions bigint[],
+    command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],  -- positions after the head
+    asked_ids bytea[],           -- further commands that must not be settled
+    work_changes jsonb,          -- leases, epoch, due, forgotten; null for none of them
+    OUT head bigint,             -- the newest position before; null where nothing was stored
+    OUT recorded_at timestamptz, -- when the events were recorded, after all
+    OUT facts text
+) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    owners jsonb := '{}';
+    epoch  bigint;
+    stamp  text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7887012594);
+
+    IF work_changes IS NOT NULL THEN
+        -- A claim must not come between: rows stay locked, always in one order, until the commit.
+        PERFORM FROM shipslog.work WHERE stream IN (
+            SELECT jsonb_array_elements_text(work_changes -> 'touched')
+        ) ORDER BY stream FOR NO KEY UPDATE;
+        SELECT coalesce(jsonb_object_agg(stream, jsonb_build_array(owner, token)), '{}')
+        INTO owners FROM shipslog.work
+        WHERE stream IN (SELECT jsonb_array_elements_text(work_changes -> 'leased'))
+            AND owner IS NOT NULL AND expires_at > clock_timestamp();
+        SELECT value INTO epoch FROM shipslog.meta WHERE name = 'epoch';
+    END IF;
+
+    IF owners IS DISTINCT FROM coalesce(work_changes -> 'owners', '{}')
+        OR epoch <> (work_changes -> 'epoch')::bigint
+        OR EXISTS (
+            SELECT FROM unnest(read_streams, read_versions) AS assumed (stream, version)
+            WHERE assumed.version <> coalesce((
+                SELECT max(e.originator_version) FROM shipslog.stored_events AS e
+                WHERE e.originator_id = assumed.stream
+            ), 0)
+        )
+        OR EXISTS (SELECT FROM shipslog.commands WHERE id = ANY (command_ids || asked_ids))
+    THEN
+        SELECT jsonb_build_object('owners', owners, 'epoch', epoch, 'versions', (
+            SELECT jsonb_object_agg(stream, coalesce((
+                SELECT max(e.originator_version) FROM shipslog.stored_events AS e
+                WHERE e.originator_id = stream
+            ), 0)) FROM unnest(read_streams) AS asked (stream)
+        ), 'known', (
+            SELECT jsonb_object_agg(
+                encode(id, 'hex'), jsonb_build_array(encode(sha256, 'hex'), first, last)
+            )
+            FROM shipslog.commands WHERE id = ANY (command_ids || asked_ids)
+        )) INTO facts;
+        RETURN;
+    END IF;
+
+    SELECT e.position, e.recorded_at INTO head, recorded_at
+    FROM shipslog.stored_events AS e ORDER BY e.position DESC LIMIT 1;
+    head := coalesce(head, 0);
+    IF recorded_at > written_at THEN
+        -- Another writer's clock is ahead: its instant goes into these headers too.
+        stamp := to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
+            || CASE WHEN recorded_at = date_trunc('second', recorded_at) THEN 'Z'
+               ELSE to_char(recorded_at AT TIME ZONE 'UTC', '.US"Z"') END;
+        states := ARRAY(
+            SELECT overlay(state PLACING convert_to(stamp, 'UTF8')
+                FROM position('"recorded_at":"'::bytea IN state) + 15
+                FOR octet_length(written_text))
+            FROM unnest(states) WITH ORDINALITY AS old (state, number) ORDER BY number
+        );
+    ELSE
+        recorded_at := written_at;
+    END IF;
+
+    INSERT INTO shipslog.stored_events
+        (position, originator_id, originator_version, topic, recorded_at, state)
+    SELECT head + number, stream, version, topic, append_events.recorded_at, state
+    FROM unnest(streams, versions, topics, states)
+        WITH ORDINALITY AS added (stream, version, topic, state, number);
+    INSERT INTO shipslog.commands (id, sha256, first, last)
+    SELECT id, sha256, head + first, head + last
+    FROM unnest(command_ids, sha256s, firsts, lasts) AS settled (id, sha256, first, last);
+
+    IF work_changes IS NOT NULL THEN
+        DELETE FROM shipslog.work WHERE stream IN (
+            SELECT jsonb_array_elements_text(work_changes -> 'forgotten')
+        );
+        -- An append can only bring a look forward; only an owner, who has looked, puts it off.
+        INSERT INTO shipslog.work AS old (stream, due_at)
+        SELECT key, value::timestamptz FROM jsonb_each_text(work_changes -> 'due')
+        ON CONFLICT (stream) DO UPDATE SET due_at = least(old.due_at, excluded.due_at);
+    END IF;
+    IF tells THEN
+        PERFORM pg_notify('shipslog', '');
+    END IF;
+    IF releases_early THEN
+        PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
+END $$;
+
+GRANT EXECUTE ON FUNCTION append_events TO shipslog_app;

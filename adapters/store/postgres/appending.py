@@ -1,0 +1,189 @@
+"""One call of `append_events`: what a group of appends assumes, what is sent, what comes back.
+
+A writer cannot read before it has the order lock, and must not think while it has it. So it
+decides its group on what the appends themselves claim; the database compares that with what is
+so, and where they differ it stores nothing and answers with what is so, to be decided on again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, Self
+
+import msgspec
+from msgspec.structs import replace
+
+from ....domain.append import Append, Appended
+from ....domain.event import Recorded
+from ..batch import Batch, Facts, Start, streams_of
+from ..rows import Settled
+from .channel import Values
+from .wire import bytes_array, hex_array, int_array, read_int, read_timestamp, text_array, timestamp
+
+JSONB_1 = b"\x01"
+"""The version before a `jsonb` in binary."""
+
+_LARGEST = 2**63 - 2
+
+_NOTHING: tuple[tuple[Any, ...], ...] = ((), (), (), (), ())
+
+unhex = bytes.fromhex
+_encode = msgspec.json.Encoder().encode
+
+
+class _Found(msgspec.Struct):
+    """What is so, of everything that a group named."""
+
+    versions: dict[str, int] | None
+    known: dict[str, tuple[str, int, int]] | None
+    owners: dict[str, tuple[str, int]]
+    epoch: int | None
+
+
+_decode_found = msgspec.json.Decoder(_Found).decode
+
+
+class Answer(NamedTuple):
+    """What `append_events` returns; `head` is None where nothing was stored."""
+
+    head: int | None
+    recorded_at: datetime
+    facts: bytes
+
+    @classmethod
+    def read(cls, row: Sequence[bytes | None], start: Start) -> Self:
+        """Read a row as it came; where nothing is said of the instant, it is the writer's."""
+        head, recorded_at, facts = row
+        return cls(
+            None if head is None else read_int(head),
+            start.at if recorded_at is None else read_timestamp(recorded_at),
+            facts or b"",
+        )
+
+    def placed(self, appended: Appended, start: Start) -> Appended:
+        """Return where an append stands, which was decided for another place or instant."""
+        moved, at = (self.head or 0) - start.head, self.recorded_at
+        if not moved and at == start.at:
+            return appended
+        events = tuple(
+            Recorded(event.position + moved, replace(event.header, recorded_at=at), event.payload)
+            for event in appended.events
+        )
+        return Appended(appended.first + moved, appended.last + moved, events)
+
+
+class Group:
+    """What appends that are sent together name."""
+
+    def __init__(self, appends: Sequence[Append]) -> None:
+        self.versions: dict[str, int] = {}
+        """Streams that are read or written, and the version that the first append claims."""
+        self.owners: dict[str, tuple[str, int]] = {}
+        self.commands = [command.id for append in appends for command in append.commands]
+        self.epoch: int | None = None
+        """The token of the first lease without a stream."""
+        self.touched: set[str] = set()
+        """Streams whose work is leased or changed."""
+        for append in appends:
+            self._note(append)
+
+    def _note(self, append: Append) -> None:
+        versions = self.versions
+        for stream, version in append.expects.items():
+            versions.setdefault(stream, _possible(version))
+        for draft in append.drafts:
+            if draft.stream not in versions:
+                versions[draft.stream] = _possible(draft.version - 1)
+        for due in append.due:
+            self.touched.add(due.stream)
+        lease = append.lease
+        if lease is None:
+            return
+        if lease.stream:
+            self.touched.add(lease.stream)
+            self.owners.setdefault(lease.stream, (lease.owner, lease.token))
+        elif self.epoch is None:
+            self.epoch = lease.token
+
+
+def assumed(group: Group, head: int, at: datetime) -> Facts:
+    """Return the facts as the appends claim them."""
+    return Facts(Start(head, at, group.epoch or 0), group.versions, {}, group.owners)
+
+
+def corrected(facts: Facts, answer: Answer) -> Facts:
+    """Return the facts as the database has answered them."""
+    found = _decode_found(answer.facts)
+    known = {command: Settled(*settled) for command, settled in (found.known or {}).items()}
+    start = facts.start._replace(epoch=found.epoch or 0)
+    return Facts(start, found.versions or {}, {**facts.known, **known}, found.owners)
+
+
+class Manner(NamedTuple):
+    """How a group is stored."""
+
+    releases_early: bool
+    tells: bool
+
+
+def values(group: Group, facts: Facts, batch: Batch, manner: Manner) -> Values:
+    """Return what a decided group sends, in the order of `append_events`."""
+    settled, head = batch.settled, facts.start.head
+    _, streams, versions, topics, states = zip(*batch.rows, strict=True) if batch.rows else _NOTHING
+    return (
+        timestamp(facts.start.at),
+        _encode(facts.start.at)[1:-1],
+        bytes((manner.releases_early,)),
+        bytes((manner.tells,)),
+        text_array(streams),
+        int_array(versions),
+        text_array(topics),
+        bytes_array(states),
+        text_array(facts.versions),
+        int_array(list(facts.versions.values())),
+        hex_array(settled),
+        hex_array(one.sha256 for one in settled.values()),
+        int_array([one.first - head for one in settled.values()]),
+        int_array([one.last - head for one in settled.values()]),
+        hex_array(i for i in group.commands if i not in settled and i not in facts.known),
+        _work(group, facts, batch),
+    )
+
+
+def require_storable(append: Append) -> None:
+    """Pass an append whose texts PostgreSQL can hold.
+
+    Errors: ValueError for a NUL, for a lone surrogate, and for a command that is not in hex.
+    """
+    for command in append.commands:
+        if unhex(command.id).hex() != command.id or unhex(command.sha256).hex() != command.sha256:
+            message = "a command and its body are named in lower case"
+            raise ValueError(message)
+    texts = [*streams_of(append), *(due.stream for due in append.due)]
+    if append.lease is not None:
+        texts += (append.lease.stream, append.lease.owner)
+    text = "".join(texts)
+    if "\0" in text:
+        message = "a name holds a NUL"
+        raise ValueError(message)
+    text.encode()
+
+
+def _work(group: Group, facts: Facts, batch: Batch) -> bytes | None:
+    if not group.touched and group.epoch is None:
+        return None
+    changes = {
+        "touched": sorted(group.touched),
+        "leased": list(group.owners),
+        "owners": facts.owners,
+        "epoch": None if group.epoch is None else facts.start.epoch,
+        "due": batch.due,
+        "forgotten": list(batch.forgotten),
+    }
+    return JSONB_1 + _encode(changes)
+
+
+def _possible(version: int) -> int:
+    # What no stream can have is decided, and refused, on the version 0.
+    return version if 0 <= version <= _LARGEST else 0

@@ -1,0 +1,151 @@
+"""Connections to the database: async ones for the event loop, plain ones for where it cannot wait.
+
+Each is lent to one user at a time. One whose call failed or was cancelled is closed and never
+lent again: nobody knows what is still under way on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection, Connection
+
+from ..errors import ClosedLedgerError, StoreUnreachableError
+from . import wire
+
+Row = tuple[Any, ...]
+
+ROLE = "shipslog_app"
+LENT_AT_ONCE = 8
+CONNECT_SECONDS = 5
+CLOSE_SECONDS = 5
+
+_SETTINGS = {
+    "role": ROLE,
+    "search_path": "shipslog",
+    "timezone": "UTC",
+    "synchronous_commit": "on",
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "10s",
+    "jit": "off",
+    # Every look-up is by a key, also while no statistics say how large a table has become.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+_OPTIONS: dict[str, Any] = {
+    "autocommit": True,
+    "prepare_threshold": 0,
+    "connect_timeout": CONNECT_SECONDS,
+    "application_name": "shipslog",
+    "options": " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()),
+    # A network that swallows everything is noticed before a lease ends.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 9_000,
+}
+
+
+class Connections:
+    """Lends connections to one database."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: list[AsyncConnection[Row]] = []
+        self._idle_plain: list[Connection[Row]] = []
+        self._free = asyncio.Semaphore(LENT_AT_ONCE)
+        self._is_closed = False
+
+    async def connect(self) -> AsyncConnection[Row]:
+        """Return a new connection, the caller's own. Errors: StoreUnreachableError."""
+        if self._is_closed:
+            raise ClosedLedgerError
+        try:
+            connection = await AsyncConnection[Row].connect(self._url, **_OPTIONS)
+        except psycopg.Error as error:
+            raise StoreUnreachableError(detail=str(error)) from error
+        wire.register(connection)
+        return connection
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncGenerator[AsyncConnection[Row]]:
+        """Lend a connection on the event loop. Errors: StoreUnreachableError."""
+        async with self._free:
+            connection = await self._idle_or_new()
+            try:
+                yield connection
+            except BaseException as error:
+                await discard(connection)
+                if is_lost(error):
+                    raise StoreUnreachableError(detail=str(error)) from error
+                raise
+            if self._is_closed:
+                await connection.close()
+            else:
+                self._idle.append(connection)
+
+    @contextmanager
+    def borrow_plain(self) -> Generator[Connection[Row]]:
+        """Lend a connection to a thread that waits for it. Errors: StoreUnreachableError."""
+        # A list's pop and append are one step each, whatever thread calls them.
+        try:
+            connection = self._idle_plain.pop()
+        except IndexError:
+            connection = self._connect_plain()
+        try:
+            yield connection
+        except BaseException as error:
+            connection.close()
+            if is_lost(error):
+                raise StoreUnreachableError(detail=str(error)) from error
+            raise
+        if self._is_closed:
+            connection.close()
+        else:
+            self._idle_plain.append(connection)
+
+    def close_plain(self) -> None:
+        """Close the plain connections: those idle now, and those lent when they come back."""
+        self._is_closed = True
+        while self._idle_plain:
+            self._idle_plain.pop().close()
+
+    async def close(self) -> None:
+        """Close what is idle now, and what is lent when it comes back."""
+        self.close_plain()
+        while self._idle:
+            await discard(self._idle.pop())
+
+    async def _idle_or_new(self) -> AsyncConnection[Row]:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.closed:
+                return connection
+        return await self.connect()
+
+    def _connect_plain(self) -> Connection[Row]:
+        if self._is_closed:
+            raise ClosedLedgerError
+        try:
+            connection = Connection[Row].connect(self._url, **_OPTIONS)
+        except psycopg.Error as error:
+            raise StoreUnreachableError(detail=str(error)) from error
+        wire.register(connection)
+        return connection
+
+
+def is_lost(error: BaseException) -> bool:
+    """Say whether an error is about the connection or the server, and not about what was asked."""
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+async def discard(connection: AsyncConnection[Row]) -> None:
+    """Close a connection, whatever state it is in."""
+    with suppress(psycopg.Error, OSError):
+        await asyncio.shield(connection.close())

@@ -1,0 +1,33 @@
+"""PostgresLog: the port `Log` on PostgreSQL."""
+
+from __future__ import annotations
+
+from ....domain.append import Append, Appended
+from ..rows import prepare
+from .appending import require_storable
+from .connections import Connections
+from .durable import DurableHead
+from .news import Listener
+from .reading import PostgresReader
+from .writer import Writer
+
+
+class PostgresLog(PostgresReader):
+    """Reads on connections of the pool, appends through this process's writer."""
+
+    def __init__(
+        self, connections: Connections, head: DurableHead, writer: Writer, listener: Listener
+    ) -> None:
+        super().__init__(connections, head)
+        self._writer = writer
+        self._listener = listener
+
+    async def append(self, append: Append) -> Appended:
+        """Implement `Log.append`."""
+        require_storable(append)
+        appended = await self._writer.append(prepare(append))
+        return await self.with_events(appended) if appended.known else appended
+
+    async def wait_beyond(self, position: int, timeout: float) -> int:
+        """Implement `Log.wait_beyond`."""
+        return await self._listener.beyond(position, timeout)

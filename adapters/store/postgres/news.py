@@ -1,0 +1,103 @@
+"""News: how other processes hear that the log has grown.
+
+A notification is a hint, and a look each second the truth. Not every append carries one, because
+each wakes every process that listens, and the server lets one at a time commit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+import psycopg
+
+from ....domain.errors import LedgerError
+from .connections import Connections, discard
+from .durable import DurableHead
+
+CHANNEL = "shipslog"
+QUIET_SECONDS = 0.01
+"""For so long after it has told, a process tells nothing."""
+POLL_SECONDS = 1.0
+PAUSE_SECONDS = 0.2
+
+_NOTIFY = "SELECT pg_notify('shipslog', ''), set_config('synchronous_commit', 'off', true)"
+
+
+class News:
+    """Says with which append others are told, and tells them of the last ones of a burst."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._quiet_until = 0.0
+        self._later: asyncio.Task[None] | None = None
+
+    def are_due(self) -> bool:
+        """Say whether an append is to carry the news; if not, they are told a little later."""
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + QUIET_SECONDS
+            if self._later is not None:
+                self._later.cancel()
+                self._later = None
+            return True
+        if self._later is None:
+            self._later = asyncio.create_task(self._tell_later())
+        return False
+
+    async def close(self) -> None:
+        """Tell what is left to tell."""
+        if self._later is not None:
+            await asyncio.wait([self._later])
+
+    async def _tell_later(self) -> None:
+        # By then another append has most likely done so, and this is called off.
+        await asyncio.sleep(2 * QUIET_SECONDS)
+        self._later = None
+        # Who does not hear of it looks for himself within a second.
+        with suppress(psycopg.Error, LedgerError):
+            async with self._connections.borrow() as connection:
+                await connection.execute(_NOTIFY)
+
+
+class Listener:
+    """Follows the head of the database for those who wait for it; begins with the first of them."""
+
+    def __init__(self, connections: Connections, head: DurableHead) -> None:
+        self._connections = connections
+        self._head = head
+        self._following: asyncio.Task[None] | None = None
+
+    async def beyond(self, position: int, timeout: float) -> int:
+        """Return the head as soon as it is above `position`, or after `timeout` seconds."""
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+        return await self._head.beyond(position, timeout)
+
+    async def close(self) -> None:
+        """Follow no more."""
+        if self._following is not None:
+            self._following.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._following
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(psycopg.Error, LedgerError):
+                await self._listen()
+            with suppress(psycopg.Error, LedgerError):
+                await self._head.refresh()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _listen(self) -> None:
+        connection = await self._connections.connect()
+        try:
+            # Listening comes before looking, or a move between the two would be missed.
+            await connection.execute(f"LISTEN {CHANNEL}")
+            while True:
+                await self._head.refresh()
+                async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
+                    pass
+        finally:
+            await discard(connection)

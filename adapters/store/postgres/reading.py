@@ -1,0 +1,171 @@
+"""PostgresReader: the log as it is read, up to the durable head.
+
+A follower, a fold and a request read on the event loop; who replays, exports or verifies reads
+on a thread of its own, page by page.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, LiteralString
+
+import psycopg
+from msgspec.structs import replace
+
+from ....domain.append import Appended
+from ....domain.errors import CorruptLogError
+from ....domain.event import Recorded, decode
+from ..rows import Row, Settled
+from ..verify import Finding, verify
+from .connections import Connections
+from .durable import BARRIER, DurableHead
+
+SCAN_ROWS = 2000
+
+_STREAM = """
+SELECT position, state FROM stored_events
+WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
+"""
+_PAGE = """
+SELECT position, state FROM stored_events
+WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
+"""
+# What is not in hex is no command.
+_SETTLED = """
+SELECT encode(sha256, 'hex'), first, last FROM commands
+WHERE id = CASE WHEN %(id)s ~ '^([0-9a-f]{2})+$' THEN decode(%(id)s, 'hex') END
+"""
+_POSITION = """
+SELECT position FROM stored_events WHERE originator_id = %s AND originator_version = %s
+"""
+_RECORDED_AT = "SELECT recorded_at FROM stored_events WHERE position = %s"
+_ROWS = """
+SELECT position, originator_id, originator_version, topic, state, recorded_at FROM stored_events
+WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
+"""
+_ROWS_BY_STREAM = """
+SELECT position, originator_id, originator_version, topic, state FROM stored_events
+WHERE (originator_id, originator_version) > (%s, %s) AND position <= %s
+ORDER BY originator_id, originator_version LIMIT %s
+"""
+_NO_END = 2**63 - 1
+
+
+class PostgresReader:
+    """Reads the log; implements the reading half of `Log`, `Archive` and what `verify` asks for."""
+
+    def __init__(self, connections: Connections, head: DurableHead) -> None:
+        self._connections = connections
+        self._durable = head
+
+    async def stream(self, stream: str, *, after: int = 0) -> Sequence[Recorded]:
+        """Implement `Log.stream`."""
+        return await self._events(_STREAM, (stream, after))
+
+    async def page(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Implement `Log.page`."""
+        return await self._events(_PAGE, (after, _NO_END, limit))
+
+    async def head(self) -> int:
+        """Implement `Log.head`."""
+        return await self._durable.refresh()
+
+    async def command(self, command_id: str) -> Appended | None:
+        """Implement `Log.command`."""
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_SETTLED, {"id": command_id})).fetchone()
+            if found is None:
+                return None
+            if found[2] > self._durable.position or found[1] > found[2]:
+                await connection.execute(BARRIER)
+        _, first, last = found
+        return Appended(first, last, await self._between(first, last))
+
+    def scan(self, *, after: int = 0, upto: int | None = None) -> Iterator[Recorded]:
+        """Implement `Archive.scan`."""
+        newest = self._durable.refresh_plain()
+        last = newest if upto is None else min(upto, newest)
+        while found := self._all(_PAGE, (after, last, SCAN_ROWS)):
+            yield from [decode(position, state) for position, state in found]
+            after = found[-1][0]
+
+    def as_of(self, instant: datetime) -> int:
+        """Implement `Archive.as_of`."""
+        newest = self._durable.refresh_plain()
+        return bisect_right(range(1, newest + 1), instant, key=self._recorded_at)
+
+    def rows(self) -> Iterator[Row]:
+        """Implement `Evidence.rows`."""
+        for row, _ in self._rows():
+            yield row
+
+    def rows_by_stream(self) -> Iterator[Row]:
+        """Implement `Evidence.rows_by_stream`."""
+        after, last = ("", 0), self._durable.refresh_plain()
+        while found := self._all(_ROWS_BY_STREAM, (*after, last, SCAN_ROWS)):
+            yield from map(Row._make, found)
+            after = found[-1][1], found[-1][2]
+
+    def position_of(self, stream: str, version: int) -> int | None:
+        """Implement `Evidence.position_of`."""
+        found = self._all(_POSITION, (stream, version))
+        return found[0][0] if found else None
+
+    def settled(self, command_id: str) -> Settled | None:
+        """Implement `Evidence.settled`."""
+        found = self._all(_SETTLED, {"id": command_id})
+        return Settled(*found[0]) if found else None
+
+    def last_settled(self) -> int:
+        """Implement `Evidence.last_settled`."""
+        last: int = self._all("SELECT coalesce(max(last), 0) FROM commands", ())[0][0]
+        return last
+
+    def verify(self) -> Iterator[Finding]:
+        """Yield everything that does not hold together; nothing at all for a sound log."""
+        try:
+            yield from verify(self)
+            yield from self._wrong_instants()
+        except psycopg.Error as error:
+            yield Finding(0, "", f"the database is damaged: {error}")
+
+    async def with_events(self, appended: Appended) -> Appended:
+        """Return the answer to a known command with the events that it came to."""
+        return replace(appended, events=await self._between(appended.first, appended.last))
+
+    async def _between(self, first: int, last: int) -> tuple[Recorded, ...]:
+        return tuple(await self._events(_PAGE, (first - 1, last, _NO_END)))
+
+    async def _events(self, query: LiteralString, values: tuple[Any, ...]) -> list[Recorded]:
+        async with self._connections.borrow() as connection:
+            cursor = await connection.execute(query, values, binary=True)
+            found = await cursor.fetchall()
+        if found:
+            await self._durable.assure(max(found[0][0], found[-1][0]))
+        return [decode(position, state) for position, state in found]
+
+    def _wrong_instants(self) -> Iterator[Finding]:
+        for row, recorded_at in self._rows():
+            try:
+                header = decode(row.position, row.state).header
+            except CorruptLogError:
+                continue  # found by position
+            if header.recorded_at != recorded_at:
+                detail = f"the instant's column differs from the header's {header.recorded_at}"
+                yield Finding(row.position, row.stream, detail)
+
+    def _rows(self) -> Iterator[tuple[Row, datetime]]:
+        after, last = 0, self._durable.refresh_plain()
+        while found := self._all(_ROWS, (after, last, SCAN_ROWS)):
+            yield from ((Row._make(row[:5]), row[5]) for row in found)
+            after = found[-1][0]
+
+    def _recorded_at(self, position: int) -> datetime:
+        recorded_at: datetime = self._all(_RECORDED_AT, (position,))[0][0]
+        return recorded_at
+
+    def _all(self, query: LiteralString, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
+        with self._connections.borrow_plain() as connection:
+            return connection.execute(query, values, binary=True).fetchall()

@@ -1,0 +1,87 @@
+"""LedgerRecorder: the eventsourcing library's recorder over our table, for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from eventsourcing.persistence import Notification, NotSupportedError, StoredEvent
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
+from eventsourcing.utils import get_topic
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL
+
+from ..mapper import LedgerMapper
+
+_NOTIFICATIONS = SQL("""
+SELECT position, originator_id, originator_version, topic, state FROM shipslog.stored_events
+WHERE position >= %s AND position <= %s AND (cardinality(%s::text[]) = 0 OR topic = ANY (%s))
+ORDER BY position LIMIT %s
+""")
+_NEWEST = SQL("SELECT max(position) FROM shipslog.stored_events")
+_NO_END = 2**63 - 1
+
+
+def environment(url: str) -> dict[str, str]:
+    """Return the environment in which the library's plain `Application` reads a ledger."""
+    where = conninfo_to_dict(url)
+    return {
+        "PERSISTENCE_MODULE": "eventsourcing.postgres",
+        "POSTGRES_DBNAME": str(where.get("dbname", "")),
+        "POSTGRES_HOST": str(where.get("host", "")),
+        "POSTGRES_PORT": str(where.get("port", "")),
+        "POSTGRES_USER": str(where.get("user", "")),
+        "POSTGRES_PASSWORD": str(where.get("password", "")),
+        "POSTGRES_SCHEMA": "shipslog",
+        "CREATE_TABLE": "no",
+        "ORIGINATOR_ID_TYPE": "text",
+        "MAPPER_TOPIC": get_topic(LedgerMapper),
+        "APPLICATION_RECORDER_TOPIC": get_topic(LedgerRecorder),
+    }
+
+
+class LedgerRecorder(PostgresApplicationRecorder):
+    """Reads our table as the library does."""
+
+    def __init__(
+        self, datastore: PostgresDatastore, *, events_table_name: str = "stored_events"
+    ) -> None:
+        # The library would look for a table named after the application.
+        del events_table_name
+        super().__init__(datastore, events_table_name="stored_events")
+
+    def insert_events(
+        self, stored_events: Sequence[StoredEvent], **kwargs: Any
+    ) -> Sequence[int] | None:
+        """Refuse: the log is written through `append_events` alone."""
+        del stored_events, kwargs
+        message = "the log is written through Log.append"
+        raise NotSupportedError(message)
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """Return events by position, which the library calls `notification_id`."""
+        first = 0 if start is None else start if inclusive_of_start else start + 1
+        wanted = list(topics)
+        last = _NO_END if stop is None else stop
+        with self.datastore.get_connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_NOTIFICATIONS, (first, last, wanted, wanted, limit), prepare=True)
+            return [Notification(**row) for row in _renamed(cursor.fetchall())]
+
+    def max_notification_id(self) -> int | None:
+        """Return the newest position, None for an empty log."""
+        with self.datastore.get_connection() as connection, connection.cursor() as cursor:
+            cursor.execute(_NEWEST)
+            found = cursor.fetchone()
+        return found["max"] if found else None
+
+
+def _renamed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"id": row.pop("position"), **row, "state": bytes(row["state"])} for row in rows]

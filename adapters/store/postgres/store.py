@@ -1,0 +1,119 @@
+"""PostgresStore: everything that is kept in one database, opened and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+from ..keyring import Keyring
+from .connections import Connections
+from .durable import DurableHead
+from .log import PostgresLog
+from .news import Listener
+from .reading import PostgresReader
+from .schema import require_ledger
+from .tables.blobs import PostgresBlobs
+from .tables.people import PostgresDirectory, PostgresKeys
+from .tables.tokens import PostgresTokens
+from .tables.work import PostgresWork
+from .writer import Release, Writer
+
+Now = Callable[[], datetime]
+
+_NEXT_EPOCH = """
+UPDATE meta SET value = greatest(value + 1, nextval('lease_tokens')) WHERE name = 'epoch'
+RETURNING value
+"""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a process shares its database with others."""
+
+    release: Release = Release.MEASURED
+    lease: timedelta = timedelta(seconds=15)
+    works: bool = True
+    """Whether it takes the token of leases without a stream; the newest that did has it."""
+
+
+class PostgresArchive:
+    """A ledger that is only read: for replay, verify and export."""
+
+    def __init__(self, connections: Connections, now: Now) -> None:
+        self._connections = connections
+        self.log = PostgresReader(connections, DurableHead(connections))
+        self.blobs = PostgresBlobs(connections, now)
+        self.directory = PostgresDirectory(connections, now)
+        self.keyring = Keyring(PostgresKeys(connections, now))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._connections.close()
+
+
+class PostgresStore:
+    """A ledger shared with any number of processes; the ports are its attributes."""
+
+    def __init__(self, connections: Connections, now: Now, terms: Terms, epoch: int) -> None:
+        self.epoch = epoch
+        """The token of this process's leases without a stream; 0 for one that does not work."""
+        head = DurableHead(connections)
+        writer = Writer(connections, head, now, terms.release)
+        self._writer = writer
+        self._connections = connections
+        self._listener = Listener(connections, head)
+        self.log = PostgresLog(connections, head, writer, self._listener)
+        self.work = PostgresWork(connections, now, terms.lease)
+        self.blobs = PostgresBlobs(connections, now)
+        self.directory = PostgresDirectory(connections, now)
+        self.keyring = Keyring(PostgresKeys(connections, now))
+        self.tokens = PostgresTokens(connections, now)
+
+    @classmethod
+    async def open(cls, url: str, now: Now = _now, terms: Terms | None = None) -> Self:
+        """Open a database that `create` has made.
+
+        Errors: StoreUnreachableError; BrokenError for one that cannot be used or would not last.
+        """
+        terms = terms or Terms()
+        connections = Connections(url)
+        async with AsyncExitStack() as opening:
+            opening.push_async_callback(connections.close)
+            async with connections.borrow() as connection:
+                await require_ledger(connection)
+                epoch = 0
+                if terms.works:
+                    row = await (await connection.execute(_NEXT_EPOCH)).fetchone()
+                    epoch = row[0] if row else 0
+            opening.pop_all()
+        return cls(connections, now, terms, epoch)
+
+    @staticmethod
+    async def read_only(url: str, now: Now = _now) -> PostgresArchive:
+        """Open a database to be read. Errors: as for `open`."""
+        connections = Connections(url)
+        try:
+            async with connections.borrow() as connection:
+                await require_ledger(connection)
+        except BaseException:
+            await connections.close()
+            raise
+        return PostgresArchive(connections, now)
+
+    @property
+    def waiting(self) -> int:
+        """How many appends wait for the writer."""
+        return self._writer.waiting
+
+    async def close(self) -> None:
+        """Write what is queued and close every connection."""
+        await self._writer.close()
+        await self._listener.close()
+        await self._connections.close()

@@ -1,0 +1,1 @@
+"""What is kept beside the log in the same database: work, blobs, people, tokens."""

@@ -1,0 +1,81 @@
+"""PostgresTokens: bearer tokens by their fingerprints; the token itself is nowhere."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from psycopg.errors import ForeignKeyViolation
+
+from .....domain.access import Actor, Role
+from .....domain.errors import NotFoundError
+from ...bearer import fingerprint, is_token, new_token
+from ...people import USE_NOTED_EVERY, Token
+from ..connections import Connections
+
+_FIND = """
+SELECT sha256, id, subject, role, last_used_at FROM tokens
+WHERE sha256 = %s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %s)
+"""
+_LIST = """
+SELECT id, subject, role, created_at, expires_at, last_used_at FROM tokens
+WHERE revoked_at IS NULL ORDER BY created_at, id
+"""
+_NEW = """
+INSERT INTO tokens (id, sha256, subject, role, created_at, expires_at)
+VALUES (%s, %s, %s, %s, %s, %s)
+"""
+_REVOKE = "UPDATE tokens SET revoked_at = %s WHERE id = %s AND revoked_at IS NULL"
+_USED = "UPDATE tokens SET last_used_at = %s WHERE id = %s"
+
+
+class PostgresTokens:
+    """Makes out tokens and knows them again."""
+
+    def __init__(self, connections: Connections, now: Callable[[], datetime]) -> None:
+        self._connections = connections
+        self._now = now
+
+    async def create(
+        self, subject: str, role: Role, expires_at: datetime | None = None
+    ) -> tuple[str, Token]:
+        """Store a new token; return its secret, this once, and its row.
+
+        Errors: NotFoundError for a subject that the directory does not know.
+        """
+        secret, now = new_token(), self._now()
+        token = Token(f"tok_{secrets.token_hex(8)}", subject, role, now, expires_at)
+        row = (token.id, fingerprint(secret), subject, role.value, now, expires_at)
+        async with self._connections.borrow() as connection:
+            try:
+                await connection.execute(_NEW, row)
+            except ForeignKeyViolation as error:
+                raise NotFoundError(kind="subject") from error
+        return secret, token
+
+    def find(self, token: str) -> Actor | None:
+        """Return whom a token was made out for; None if unknown, expired or revoked."""
+        if not is_token(token):
+            return None
+        wanted, now = fingerprint(token), self._now()
+        with self._connections.borrow_plain() as connection:
+            found = connection.execute(_FIND, (wanted, now), binary=True).fetchone()
+            if found is None or not hmac.compare_digest(found[0], wanted):
+                return None
+            _, token_id, subject, role, last_used_at = found
+            if last_used_at is None or now - last_used_at >= USE_NOTED_EVERY:
+                connection.execute(_USED, (now, token_id))
+        return Actor(subject, Role(role))
+
+    def list(self) -> Sequence[Token]:
+        """Return every token that is not revoked, the oldest first."""
+        with self._connections.borrow_plain() as connection:
+            found = connection.execute(_LIST).fetchall()
+        return [Token(row[0], row[1], Role(row[2]), *row[3:]) for row in found]
+
+    async def revoke(self, token_id: str) -> bool:
+        """Void a token; say whether there was one."""
+        async with self._connections.borrow() as connection:
+            return (await connection.execute(_REVOKE, (self._now(), token_id))).rowcount > 0

@@ -1,0 +1,93 @@
+"""PostgresWork: the port `WorkQueue` on PostgreSQL.
+
+A lease ends on the database's clock unless it is renewed; every claim has a higher token than
+all claims before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from .....domain.append import Due, Lease
+from ..connections import Connections
+from ..wire import int_array, text_array
+
+# From here on `due_at` says what is asked for while somebody owns it.
+_CLAIM = """
+WITH free AS (
+    SELECT stream, coalesce(due_at, expires_at) AS since FROM work
+    WHERE (owner IS NULL AND due_at <= %(now)s)
+        OR (owner IS NOT NULL AND expires_at <= clock_timestamp())
+    ORDER BY since, stream LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), taken AS (
+    UPDATE work SET owner = %(owner)s, token = nextval('lease_tokens'), due_at = NULL,
+        expires_at = clock_timestamp() + %(lease)s
+    FROM free WHERE work.stream = free.stream
+    RETURNING free.since, work.stream, work.token
+)
+SELECT stream, token FROM taken ORDER BY since, stream
+"""
+_RENEW = """
+WITH held AS (
+    SELECT work.stream, asked.token FROM work
+    JOIN unnest(%(streams)b, %(tokens)b) AS asked (stream, token)
+        ON work.stream = asked.stream AND work.token = asked.token
+    WHERE work.owner = %(owner)s AND expires_at > clock_timestamp()
+    ORDER BY work.stream FOR NO KEY UPDATE OF work
+)
+UPDATE work SET expires_at = clock_timestamp() + %(lease)s
+FROM held WHERE work.stream = held.stream RETURNING work.stream, work.owner, work.token
+"""
+_GIVE_BACK = """
+UPDATE work SET owner = NULL, token = NULL, expires_at = NULL,
+    due_at = coalesce(least(due_at, %(due)s), %(now)s)
+WHERE stream = %(stream)s AND owner = %(owner)s AND token = %(token)s
+"""
+_FORGET = """
+DELETE FROM work WHERE stream = %(stream)s AND owner = %(owner)s AND token = %(token)s
+"""
+
+
+class PostgresWork:
+    """Says which deployments are due, and who owns which until when."""
+
+    def __init__(
+        self, connections: Connections, now: Callable[[], datetime], lease: timedelta
+    ) -> None:
+        self._connections = connections
+        self._now = now
+        self._lease = lease
+
+    async def claim(self, owner: str, limit: int) -> Sequence[Lease]:
+        """Implement `WorkQueue.claim`; what somebody is just writing about is passed over."""
+        asked = {"now": self._now(), "limit": limit, "owner": owner, "lease": self._lease}
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_CLAIM, asked)).fetchall()
+        return tuple(Lease(stream, token, owner) for stream, token in found)
+
+    async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
+        """Implement `WorkQueue.renew`."""
+        held: set[Lease] = set()
+        for owner in {lease.owner for lease in leases}:
+            own = [lease for lease in leases if lease.owner == owner]
+            asked = {
+                "streams": text_array([lease.stream for lease in own]),
+                "tokens": int_array([lease.token for lease in own]),
+                "owner": owner,
+                "lease": self._lease,
+            }
+            async with self._connections.borrow() as connection:
+                found = await (await connection.execute(_RENEW, asked)).fetchall()
+            held |= {Lease(stream, token, owner) for stream, owner, token in found}
+        return tuple(lease for lease in leases if lease in held)
+
+    async def release(self, lease: Lease, due: Due | None) -> None:
+        """Implement `WorkQueue.release`; what others asked for meanwhile is not put off."""
+        held = {"stream": lease.stream, "owner": lease.owner, "token": lease.token}
+        is_over = due is not None and due.at is None
+        at = due.at if due is not None else None
+        query = _FORGET if is_over else _GIVE_BACK
+        values = held if is_over else held | {"due": at, "now": self._now()}
+        async with self._connections.borrow() as connection:
+            await connection.execute(query, values)

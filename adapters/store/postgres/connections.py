@@ -74,17 +74,22 @@ class Connections:
         return connection
 
     @asynccontextmanager
+    async def handing_over(self) -> AsyncGenerator[AsyncConnection[Row]]:
+        """Give a new connection to whom the body makes it ready for; it is closed if that fails.
+
+        Errors: StoreUnreachableError, also where the server goes meanwhile.
+        """
+        connection = await self.connect()
+        async with _closed_on_failure(connection):
+            yield connection
+
+    @asynccontextmanager
     async def borrow(self) -> AsyncGenerator[AsyncConnection[Row]]:
         """Lend a connection on the event loop. Errors: StoreUnreachableError."""
         async with self._free:
             connection = await self._idle_or_new()
-            try:
+            async with _closed_on_failure(connection):
                 yield connection
-            except BaseException as error:
-                await discard(connection)
-                if is_lost(error):
-                    raise StoreUnreachableError(detail=str(error)) from error
-                raise
             if self._is_closed:
                 await connection.close()
             else:
@@ -143,6 +148,17 @@ class Connections:
 def is_lost(error: BaseException) -> bool:
     """Say whether an error is about the connection or the server, and not about what was asked."""
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+@asynccontextmanager
+async def _closed_on_failure(connection: AsyncConnection[Row]) -> AsyncGenerator[None]:
+    try:
+        yield
+    except BaseException as error:
+        await discard(connection)
+        if is_lost(error):
+            raise StoreUnreachableError(detail=str(error)) from error
+        raise
 
 
 async def discard(connection: AsyncConnection[Row]) -> None:

@@ -199,11 +199,11 @@ class Writer:
             return self._channel
         if self._channel is not None:
             await self._abandon(self._channel)
-        connection = await self._connections.connect()
-        if self._release is Release.MEASURED:
-            is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
-            self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
-        self._channel = await Channel.open(connection)
+        async with self._connections.handing_over() as connection:
+            if self._release is Release.MEASURED:
+                is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
+                self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
+            self._channel = await Channel.open(connection)
         return self._channel
 
     async def _abandon(self, channel: Channel) -> None:

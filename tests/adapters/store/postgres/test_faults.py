@@ -4,12 +4,15 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
 from shipslog.adapters.store.errors import StoreUnreachableError
 from shipslog.adapters.store.postgres.channel import Row, Values
+from shipslog.adapters.store.postgres.connections import Connections
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
 from shipslog.adapters.store.postgres_server import PostgresServer
@@ -54,6 +57,26 @@ async def test_a_backend_that_is_ended_leaves_an_outcome_that_the_command_settle
     assert await store.log.head() == 150
     assert unknown
     assert list(store.log.verify()) == []
+    await store.close()
+
+
+async def test_a_backend_that_is_ended_while_its_channel_opens_leaves_nothing(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = Connections.connect
+
+    async def connect_and_be_ended(connections: Connections) -> AsyncConnection[Any]:
+        connection = await connect(connections)
+        pid = connection.info.backend_pid
+        await asyncio.to_thread(carry_out, database, f"SELECT pg_terminate_backend({pid}, 5000)")
+        return connection
+
+    store = await PostgresStore.open(database, terms=Terms(Release.AFTER_FLUSH))
+    with monkeypatch.context() as patching:
+        patching.setattr(Connections, "connect", connect_and_be_ended)
+        with pytest.raises(StoreUnreachableError):
+            await store.log.append(one("a", 1))
+    assert (await store.log.append(one("a", 1))).last == 1
     await store.close()
 
 

@@ -1,18 +1,20 @@
 """Connections to the database: async ones for the event loop, plain ones for where it cannot wait.
 
 Each is lent to one user at a time. One whose call failed or was cancelled is closed and never
-lent again: nobody knows what is still under way on it.
+lent again: nobody knows what is still under way on it. One that ended while nobody had it is not
+lent either: a server that came back is asked as if it had never been away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection, BaseConnection, Connection
 
 from ..errors import ClosedLedgerError, StoreUnreachableError
 from . import wire
@@ -98,11 +100,7 @@ class Connections:
     @contextmanager
     def borrow_plain(self) -> Generator[Connection[Row]]:
         """Lend a connection to a thread that waits for it. Errors: StoreUnreachableError."""
-        # A list's pop and append are one step each, whatever thread calls them.
-        try:
-            connection = self._idle_plain.pop()
-        except IndexError:
-            connection = self._connect_plain()
+        connection = self._idle_plain_one() or self._connect_plain()
         try:
             yield connection
         except BaseException as error:
@@ -130,9 +128,18 @@ class Connections:
     async def _idle_or_new(self) -> AsyncConnection[Row]:
         while self._idle:
             connection = self._idle.pop()
-            if not connection.closed:
+            if _is_quiet(connection):
                 return connection
+            await discard(connection)
         return await self.connect()
+
+    def _idle_plain_one(self) -> Connection[Row] | None:
+        # A list's pop and append are one step each, whatever thread calls them.
+        with suppress(IndexError):
+            while not _is_quiet(connection := self._idle_plain.pop()):
+                connection.close()
+            return connection
+        return None
 
     def _connect_plain(self) -> Connection[Row]:
         if self._is_closed:
@@ -148,6 +155,15 @@ class Connections:
 def is_lost(error: BaseException) -> bool:
     """Say whether an error is about the connection or the server, and not about what was asked."""
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def _is_quiet(connection: BaseConnection[Any]) -> bool:
+    """Say whether nothing has come on an idle connection: what comes unasked is a farewell."""
+    if connection.closed:
+        return False
+    look = select.poll()
+    look.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
+    return not look.poll(0)
 
 
 @asynccontextmanager

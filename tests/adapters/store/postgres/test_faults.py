@@ -29,6 +29,12 @@ END_WRITERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE query LIKE '%append_events%' AND pid <> pg_backend_pid() AND datname = current_database()
 """
+# It returns when they have ended, and with them their sockets.
+END_IDLE = """
+SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+WHERE application_name = 'shipslog' AND query NOT LIKE '%append%'
+    AND datname = current_database()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +83,16 @@ async def test_a_backend_that_is_ended_while_its_channel_opens_leaves_nothing(
         with pytest.raises(StoreUnreachableError):
             await store.log.append(one("a", 1))
     assert (await store.log.append(one("a", 1))).last == 1
+    await store.close()
+
+
+async def test_what_ended_while_nobody_had_it_is_not_lent(database: str) -> None:
+    store = await PostgresStore.open(database, terms=Terms(Release.AFTER_FLUSH))
+    await store.log.append(one("a", 1))
+    assert [event.position for event in store.log.scan()] == [1]
+    assert carry_out(database, END_IDLE) >= 2
+    assert await store.log.head() == 1
+    assert [event.position for event in store.log.scan()] == [1]
     await store.close()
 
 

@@ -70,7 +70,7 @@ def _say(announce: Callable[[str, str | None], None], token: str | None, url: st
 async def first_token(house: House) -> str | None:
     """Return an administrator's token if nobody has one yet, made out for who started this."""
     services = house.services
-    if services.tokens.list():
+    if await services.tokens.list():
         return None
     subject = await services.directory.ensure("user", getpass.getuser())
     return (await services.tokens.create(subject, Role.ADMIN, None))[0]

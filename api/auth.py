@@ -29,9 +29,10 @@ class Gatekeeper:
         self._tokens = services.tokens
         self._clock = services.clock
         self._known: dict[bytes, tuple[Actor, float]] = {}
+        self._forgotten = 0
         self._failures = Failures(services.clock, services.limits.bad_tokens)
 
-    def actor(self, request: web.Request) -> Actor:
+    async def actor(self, request: web.Request) -> Actor:
         """Return who a request's token was made out for.
 
         Errors: UnauthenticatedError without a valid one, MalformedHeaderError for two headers,
@@ -42,37 +43,39 @@ class Gatekeeper:
             raise MalformedHeaderError(header=hdrs.AUTHORIZATION)
         if not headers:
             raise UnauthenticatedError
-        if actor := self._find(headers[0]):
+        if actor := await self._find(headers[0]):
             return actor
         self._failures.count(request.remote or "")
         raise UnauthenticatedError
 
-    def knows(self, request: web.Request) -> bool:
+    async def knows(self, request: web.Request) -> bool:
         """Say whether the token of a request that was let in is valid still."""
-        return self._find(request.headers.get(hdrs.AUTHORIZATION, "")) is not None
+        return await self._find(request.headers.get(hdrs.AUTHORIZATION, "")) is not None
 
     def forget(self) -> None:
         """Look every token up again."""
         self._known.clear()
+        self._forgotten += 1
 
-    def _find(self, header: str) -> Actor | None:
+    async def _find(self, header: str) -> Actor | None:
         digest = sha256(header.encode("utf-8", "surrogateescape")).digest()
         now = self._clock.now().timestamp()
         actor, until = self._known.get(digest, (None, 0.0))
         if actor is not None and now < until:
             return actor
-        actor = self._look_up(header)
-        if actor is not None:
+        forgotten = self._forgotten
+        actor = await self._look_up(header)
+        if actor is not None and forgotten == self._forgotten:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
             self._known[digest] = actor, now + KNOWN_SECONDS
         return actor
 
-    def _look_up(self, header: str) -> Actor | None:
+    async def _look_up(self, header: str) -> Actor | None:
         # The table holds digests: what is compared takes no time that would tell of a secret.
         scheme, _, token = header.partition(" ")
         is_token = scheme.lower() == "bearer" and token.startswith(TOKEN_PREFIX)
-        return self._tokens.find(token) if is_token and len(token) <= MAX_TOKEN else None
+        return await self._tokens.find(token) if is_token and len(token) <= MAX_TOKEN else None
 
 
 class Failures:

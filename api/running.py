@@ -102,9 +102,8 @@ async def _forget(house: House, target: Target, where: Environment) -> None:
         _log.warning("workspaces_kept", target=target.name, detail=str(error))
 
 
-def _targets(services: Services) -> list[str]:
-    with services.follower.views.reading() as connection:
-        return targets.names(connection)
+async def _targets(services: Services) -> list[str]:
+    return await services.follower.views.read(targets.names)
 
 
 def _when_told_to_end() -> asyncio.Future[None]:

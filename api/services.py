@@ -22,12 +22,12 @@ from .signals.metrics import Metrics
 class Ledger(Log, Protocol):
     """The log, and what stands where in it."""
 
-    def as_of(self, instant: datetime) -> int:
+    async def as_of(self, instant: datetime) -> int:
         """Return the largest position recorded at or before an instant, 0 for none."""
         ...
 
-    def position_of(self, stream: str, version: int) -> int | None:
-        """Return the position of one version of a stream, or None."""
+    async def positions_of(self, references: Collection[str]) -> Mapping[str, int]:
+        """Return where those of the `stream@version` stand that are in the log."""
         ...
 
 
@@ -43,11 +43,11 @@ class Person(Protocol):
 class Directory(Protocol):
     """Who is behind a subject id; it stands outside the log and can be erased."""
 
-    def resolve(self, ids: Collection[str]) -> Mapping[str, Person]:
+    async def resolve(self, ids: Collection[str]) -> Mapping[str, Person]:
         """Return those of the ids that are known."""
         ...
 
-    def find(self, kind: str, name: str) -> str | None:
+    async def find(self, kind: str, name: str) -> str | None:
         """Return the subject id of a person, or None."""
         ...
 
@@ -59,8 +59,8 @@ class Directory(Protocol):
 class Opener(Protocol):
     """Opens personal texts."""
 
-    def open(self, sealed: Sealed) -> str | None:
-        """Return the text, or None once its key is destroyed."""
+    async def open(self, sealed: Collection[Sealed]) -> Mapping[Sealed, str | None]:
+        """Return the texts, None for each whose key is destroyed."""
         ...
 
 
@@ -78,7 +78,7 @@ class Token(Protocol):
 class Tokens(Protocol):
     """Bearer tokens, hashed at rest."""
 
-    def find(self, token: str) -> Actor | None:
+    async def find(self, token: str) -> Actor | None:
         """Return whom a token was made out for; None if unknown, expired or revoked."""
         ...
 
@@ -88,7 +88,7 @@ class Tokens(Protocol):
         """Store a new token; return its secret, this once, and its row."""
         ...
 
-    def list(self) -> Sequence[Token]:
+    async def list(self) -> Sequence[Token]:
         """Return every token that is not revoked."""
         ...
 

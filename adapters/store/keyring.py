@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -27,12 +28,12 @@ class Key(NamedTuple):
 class KeyTable(Protocol):
     """Where a store keeps its keys."""
 
-    def newest(self, subject: str) -> Key | None:
+    async def newest(self, subject: str) -> Key | None:
         """Return a subject's key, or None where it has none or none any more."""
         ...
 
-    def secret(self, key_id: str) -> bytes | None:
-        """Return the secret of a key, or None once it is destroyed."""
+    async def secrets(self, key_ids: Collection[str]) -> Mapping[str, bytes]:
+        """Return the secrets of those of the keys that are not destroyed."""
         ...
 
     async def keep(self, subject: str, key: Key) -> Key:
@@ -48,29 +49,33 @@ class Keyring:
 
     async def seal(self, subject: str, text: str) -> Sealed:
         """Return a text sealed under its subject's key, which is durable before this returns."""
-        key = self._table.newest(subject) or await self._table.keep(subject, new_key())
+        key = await self._table.newest(subject) or await self._table.keep(subject, new_key())
         nonce = secrets.token_bytes(NONCE_BYTES)
         ciphertext = AESGCM(key.secret).encrypt(nonce, text.encode(), key.id.encode())
         return Sealed(key.id, _text(nonce), _text(ciphertext))
 
-    def open(self, sealed: Sealed) -> str | None:
-        """Return the text, or None once its key is destroyed.
+    async def open(self, sealed: Collection[Sealed]) -> Mapping[Sealed, str | None]:
+        """Return the texts, None for each whose key is destroyed.
 
-        Errors: DamagedTextError where the key is there and does not fit.
+        Errors: DamagedTextError where a key is there and does not fit.
         """
-        secret = self._table.secret(sealed.key)
-        if secret is None:
-            return None
-        try:
-            nonce, ciphertext = _bytes(sealed.nonce), _bytes(sealed.ciphertext)
-            return AESGCM(secret).decrypt(nonce, ciphertext, sealed.key.encode()).decode()
-        except (InvalidTag, ValueError) as error:
-            raise DamagedTextError(key=sealed.key) from error
+        if not sealed:
+            return {}
+        kept = await self._table.secrets({one.key for one in sealed})
+        return {one: _opened(one, kept[one.key]) if one.key in kept else None for one in sealed}
 
 
 def new_key() -> Key:
     """Return a fresh random key under a fresh random id."""
     return Key(_text(secrets.token_bytes(ID_BYTES)), AESGCM.generate_key(KEY_BITS))
+
+
+def _opened(sealed: Sealed, secret: bytes) -> str:
+    try:
+        nonce, ciphertext = _bytes(sealed.nonce), _bytes(sealed.ciphertext)
+        return AESGCM(secret).decrypt(nonce, ciphertext, sealed.key.encode()).decode()
+    except (InvalidTag, ValueError) as error:
+        raise DamagedTextError(key=sealed.key) from error
 
 
 def _text(content: bytes) -> str:

@@ -49,6 +49,12 @@ def prepare(append: Append) -> Prepared:
     return Prepared(append, tuple([encode_payload(draft.event) for draft in append.drafts]))
 
 
+def stream_and_version(reference: str) -> tuple[str, int]:
+    """Return the two parts of `stream@version`."""
+    stream, _, version = reference.rpartition("@")
+    return stream, int(version)
+
+
 def row_of(recorded: Recorded) -> tuple[int, str, int, str, bytes]:
     """Return the columns of an event as in `Row`. Errors: EventTooLargeError for its header."""
     header = recorded.header

@@ -148,19 +148,19 @@ async def _carry_out(
     call: Call, kind: type[AbortDeployment | RollbackDeployment | RetryDeployment]
 ) -> web.Response:
     wish = call.body(Wish)
-    _check_unmoved(call)
+    await _check_unmoved(call)
     command = kind(deployment=call.named["id"], reason=wish.reason)
     return await accepted(
         call, await call.services.door.carry_out(command, call.actor, key=call.key)
     )
 
 
-def _check_unmoved(call: Call) -> None:
+async def _check_unmoved(call: Call) -> None:
     """Raise PreconditionFailedError where an If-Match names another status document."""
     header = call.request.headers.get(hdrs.IF_MATCH)
     if header is None:
         return
-    _, tag = call.request.app[READY].get(call.named["id"])
+    _, tag = await call.request.app[READY].get(call.named["id"])
     if not etag.is_named(header, tag):
         raise PreconditionFailedError(etag=tag)
 

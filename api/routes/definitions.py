@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -69,7 +70,7 @@ async def get_environment(call: Call) -> web.StreamResponse:
 )
 async def list_environments(call: Call) -> web.StreamResponse:
     """List environments by name, each with its document and version."""
-    return _list(call, "environment")
+    return await _list(call, "environment")
 
 
 @routes.put(
@@ -112,13 +113,13 @@ async def get_pipeline(call: Call) -> web.StreamResponse:
 )
 async def list_pipelines(call: Call) -> web.StreamResponse:
     """List pipelines by name, each with its newest document and version."""
-    return _list(call, "pipeline")
+    return await _list(call, "pipeline")
 
 
-def _list(call: Call, kind: definitions.Kind) -> web.Response:
-    with call.services.follower.views.reading() as db:
-        found = definitions.listed(db, kind, page_of(call))
-    items = Shown(call.services.directory, call.services.keyring).definitions(found.items)
+async def _list(call: Call, kind: definitions.Kind) -> web.Response:
+    query = partial(definitions.listed, kind=kind, page=page_of(call))
+    found = await call.services.follower.views.read(query)
+    items = await Shown(call.services.directory, call.services.keyring).definitions(found.items)
     return answers.document(call.request, Page(items, found.next))
 
 

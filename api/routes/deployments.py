@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
+from sqlalchemy import Connection
 
 from ...domain.access import Permission
 from ...domain.commands import RequestDeployment
 from ...domain.deployment import Deployment, stream_of
 from ...domain.errors import NotFoundError
 from ...domain.ledger import Receipt
-from ...projections import deployments, targets
+from ...projections import deployments, follower, targets
+from ...projections.follower import Slice
 from ..services import Services
 from ..wire import answers, parameters
 from ..wire.accept import JSON, TEXT
@@ -65,15 +68,11 @@ async def list_deployments(call: Call) -> web.StreamResponse:
     names = {parameter.name for parameter in _FILTERS}
     asked = {name: value for name, value in call.query.items() if name in names}
     if "actor" in asked:
-        asked["actor"] = _subject(call.services, asked["actor"])
-    with call.services.follower.views.reading() as db:
-        found = deployments.listed(db, deployments.Filters(**asked), page_of(call))
-        places = {
-            target: targets.get(db, *target)
-            for target in {(one.environment, one.service) for one in found.items}
-        }
+        asked["actor"] = await _subject(call.services, asked["actor"])
+    query = partial(_listed, filters=deployments.Filters(**asked), page=page_of(call))
+    found, places = await call.services.follower.views.read(query)
     shown = Shown(call.services.directory, call.services.keyring)
-    items = [shown.status(one, places[one.environment, one.service]) for one in found.items]
+    items = await shown.statuses(zip(found.items, places, strict=True))
     return answers.document(call.request, Page(items, found.next))
 
 
@@ -89,7 +88,7 @@ async def get_deployment(call: Call) -> web.StreamResponse:
     if (as_of := call.query.get(parameters.AS_OF.name)) is not None:
         position = await position_of(call.services, as_of)
         return answers.document(call.request, await status_at(call.services, name, position))
-    body, tag = call.request.app[READY].get(name)
+    body, tag = await call.request.app[READY].get(name)
     return answers.of_bytes(call.request, body, tag=tag, headers={"Content-Type": JSON})
 
 
@@ -103,7 +102,8 @@ async def list_deployment_events(call: Call) -> web.StreamResponse:
     events = await call.services.log.stream(stream_of(call.named["id"]))
     if not events:
         raise NotFoundError(kind="deployment")
-    return answers.document(call.request, Page(shown_events(call.services, events), None))
+    shown = await shown_events(call.services, events)
+    return answers.document(call.request, Page(shown, None))
 
 
 @routes.get(
@@ -132,10 +132,20 @@ async def accepted(call: Call, receipt: Receipt) -> web.Response:
     return answers.document(call.request, document, status=HTTPStatus.ACCEPTED, headers=headers)
 
 
-def _subject(services: Services, actor: str) -> str:
+def _listed(
+    db: Connection, filters: deployments.Filters, page: follower.Page
+) -> tuple[Slice[deployments.StatusDocument], list[targets.Place | None]]:
+    """Return a page of deployments, and for each what runs at its target."""
+    found = deployments.listed(db, filters, page)
+    names = [(one.environment, one.service) for one in found.items]
+    places = {name: targets.get(db, *name) for name in set(names)}
+    return found, [places[name] for name in names]
+
+
+async def _subject(services: Services, actor: str) -> str:
     """Return the subject id of `kind:name`; any other text stands for itself."""
     kind, colon, name = actor.partition(":")
-    return (services.directory.find(kind, name) or actor) if colon else actor
+    return (await services.directory.find(kind, name) or actor) if colon else actor
 
 
 async def _finished(call: Call) -> Deployment.StageFinished:

@@ -50,7 +50,8 @@ async def list_events(call: Call) -> web.StreamResponse:
     limit = call.query.get(parameters.LIMIT.name, DEFAULT_LIMIT)
     events, has_more = await page_after(call.services, _after(call), limit, wanted)
     following = str(events[-1].position) if has_more else None
-    return answers.document(call.request, Page(shown_events(call.services, events), following))
+    shown = await shown_events(call.services, events)
+    return answers.document(call.request, Page(shown, following))
 
 
 def _refuse_paging(call: Call) -> None:

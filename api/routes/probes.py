@@ -56,8 +56,7 @@ async def get_readiness(call: Call) -> web.StreamResponse:
 async def get_metrics(call: Call) -> web.StreamResponse:
     """Return this server's metrics in Prometheus' text format."""
     services = call.services
-    with services.follower.views.reading() as db:
-        counts = deployments.counted(db)
+    counts = await services.follower.views.read(deployments.counted)
     figures = Figures(
         head=await services.log.head(),
         followed=services.follower.position,

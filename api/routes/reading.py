@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from ...domain.event import Recorded
@@ -52,30 +53,24 @@ async def page_after(
     return found[:limit], True
 
 
-def shown_events(services: Services, events: Sequence[Recorded]) -> list[EventDocument]:
+async def shown_events(services: Services, events: Sequence[Recorded]) -> list[EventDocument]:
     """Return events as they are served, their causes by position."""
     here = {event.reference: event.position for event in events}
     named = {event.header.causation for event in events if event.header.causation}
-    found = {name: here.get(name) or _position(services, name) for name in named}
-    causes = {name: position for name, position in found.items() if position}
-    return Shown(services.directory, services.keyring).events(events, causes)
+    elsewhere = await services.log.positions_of(named - here.keys())
+    return await Shown(services.directory, services.keyring).events(events, {**here, **elsewhere})
 
 
 async def _chunk(services: Services, after: int, limit: int, wanted: Wanted) -> Sequence[Recorded]:
     if wanted.is_everything:
         return await services.log.page(after=after, limit=limit)
     filters = audit.Filters(topic=wanted.topic, stream=wanted.stream)
-    with services.follower.views.reading() as db:
-        positions = audit.positions(db, filters, after=after, limit=limit)
+    query = partial(audit.positions, filters=filters, after=after, limit=limit)
+    positions = await services.follower.views.read(query)
     found: list[Recorded] = []
     for first, count in _runs(positions):
         found += await services.log.page(after=first - 1, limit=count)
     return found
-
-
-def _position(services: Services, reference: str) -> int | None:
-    stream, _, version = reference.rpartition("@")
-    return services.log.position_of(stream, int(version))
 
 
 def _runs(positions: Iterable[int]) -> list[tuple[int, int]]:

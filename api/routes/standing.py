@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
+from sqlalchemy import Connection
 
 from ...domain.deployment import stream_of as deployment_stream
 from ...domain.errors import NotFoundError, NotYetVisibleError
@@ -41,18 +43,22 @@ class Ready:
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         """Stream to the deployments whose documents tell of it."""
+        self._changes = 0
+        """What was read before one of them may not be kept after it."""
         services.follower.listeners.append(self._forget)
 
-    def get(self, deployment: str) -> tuple[bytes, str]:
+    async def get(self, deployment: str) -> tuple[bytes, str]:
         """Return a status document's bytes and tag; NotFoundError where there is none."""
         kept = self._kept.get(deployment)
         now = monotonic()
         if kept is None or kept.until < now:
-            document = current(self._services, deployment)
+            changes = self._changes
+            document = await current(self._services, deployment)
             body = _encode(document)
             target = target_stream(f"{document.environment}/{document.service}")
             kept = _Kept(body, etag.of_bytes(body), target, now + READY_SECONDS)
-            self._keep(deployment, kept)
+            if changes == self._changes:
+                self._keep(deployment, kept)
         return kept.body, kept.tag
 
     def _keep(self, deployment: str, kept: _Kept) -> None:
@@ -63,6 +69,7 @@ class Ready:
             self._drop(next(iter(self._kept)))
 
     def _forget(self, streams: AbstractSet[str] | None) -> None:
+        self._changes += 1
         changed = self._names if streams is None else streams & self._names.keys()
         for name in {name for stream in changed for name in self._names[stream]}:
             self._drop(name)
@@ -84,14 +91,10 @@ class _Kept(NamedTuple):
     until: float
 
 
-def current(services: Services, deployment: str) -> deployments.StatusDocument:
+async def current(services: Services, deployment: str) -> deployments.StatusDocument:
     """Return the status document as the read model has it; NotFoundError if it has none."""
-    with services.follower.views.reading() as db:
-        document = deployments.get(db, deployment)
-        if document is None:
-            raise NotFoundError(kind="deployment")
-        place = targets.get(db, document.environment, document.service)
-    return Shown(services.directory, services.keyring).status(document, place)
+    document, place = await services.follower.views.read(partial(_standing, deployment))
+    return await Shown(services.directory, services.keyring).status(document, place)
 
 
 async def position_of(services: Services, as_of: int | datetime) -> int:
@@ -103,7 +106,7 @@ async def position_of(services: Services, as_of: int | datetime) -> int:
         return as_of
     if as_of > services.clock.now():
         raise InvalidParameterError(AS_OF.name, "This instant has not come yet.")
-    return services.log.as_of(as_of)
+    return await services.log.as_of(as_of)
 
 
 async def status_at(
@@ -115,7 +118,7 @@ async def status_at(
     if document is None:
         raise NotFoundError(kind="deployment")
     place = await place_at(services, document.environment, document.service, position)
-    return Shown(services.directory, services.keyring).status(document, place)
+    return await Shown(services.directory, services.keyring).status(document, place)
 
 
 async def place_at(
@@ -123,8 +126,8 @@ async def place_at(
 ) -> targets.Place | None:
     """Return what ran at a target at a position, or None before its first event."""
     if position <= services.follower.position:
-        with services.follower.views.reading() as db:
-            place = targets.get(db, environment, service)
+        query = partial(targets.get, environment=environment, service=service)
+        place = await services.follower.views.read(query)
         if place is None or place.position <= position:
             return place
     events = await services.log.stream(target_stream(f"{environment}/{service}"))
@@ -135,6 +138,15 @@ async def settle(services: Services, position: int) -> None:
     """Wait a little until the read models have reached a position."""
     with suppress(NotYetVisibleError):
         await services.follower.reached(position, SETTLED_SECONDS)
+
+
+def _standing(
+    deployment: str, db: Connection
+) -> tuple[deployments.StatusDocument, targets.Place | None]:
+    document = deployments.get(db, deployment)
+    if document is None:
+        raise NotFoundError(kind="deployment")
+    return document, targets.get(db, document.environment, document.service)
 
 
 def _up_to(events: Iterable[Recorded], position: int) -> list[Recorded]:

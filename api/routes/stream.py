@@ -96,9 +96,12 @@ async def _start(call: Call) -> int:
 
 async def _send_all(call: Call, response: EventSourceResponse, wanted: Wanted, after: int) -> None:
     log = call.services.log
-    while response.is_connected() and call.request.transport is not None and call.may_go_on():
+    while response.is_connected() and call.request.transport is not None:
+        if not await call.may_go_on():
+            return
         page = await log.page(after=after, limit=BATCH if wanted.is_everything else SCANNED)
-        for shown in shown_events(call.services, [e for e in page if wanted.includes(e)]):
+        found = [event for event in page if wanted.includes(event)]
+        for shown in await shown_events(call.services, found):
             await response.send(_encode(shown).decode(), id=str(shown.position), event=shown.topic)
         if page:
             after = page[-1].position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 
 from aiohttp import web
@@ -31,13 +32,13 @@ routes = Table()
 )
 async def list_targets(call: Call) -> web.StreamResponse:
     """List what runs where, by environment and service."""
-    with call.services.follower.views.reading() as db:
-        found = targets.listed(
-            db,
-            page_of(call),
-            environment=call.query.get(parameters.ENVIRONMENT.name),
-            service=call.query.get(parameters.SERVICE.name),
-        )
+    query = partial(
+        targets.listed,
+        page=page_of(call),
+        environment=call.query.get(parameters.ENVIRONMENT.name),
+        service=call.query.get(parameters.SERVICE.name),
+    )
+    found = await call.services.follower.views.read(query)
     places = found.items
     if (as_of := call.query.get(parameters.AS_OF.name)) is not None:
         position = await position_of(call.services, as_of)
@@ -60,8 +61,8 @@ async def get_target(call: Call) -> web.StreamResponse:
     environment, service = call.named["environment"], call.named["service"]
     as_of = call.query.get(parameters.AS_OF.name)
     if as_of is None:
-        with call.services.follower.views.reading() as db:
-            place = targets.get(db, environment, service)
+        query = partial(targets.get, environment=environment, service=service)
+        place = await call.services.follower.views.read(query)
     else:
         position = await position_of(call.services, as_of)
         place = await place_at(call.services, environment, service, position)

@@ -92,7 +92,7 @@ async def create_token(call: Call) -> web.StreamResponse:
 )
 async def list_tokens(call: Call) -> web.StreamResponse:
     """List the tokens that are not revoked, without their secrets."""
-    return answers.document(call.request, Page(listed(call.services), None))
+    return answers.document(call.request, Page(await listed(call.services), None))
 
 
 @routes.delete(
@@ -125,10 +125,10 @@ async def create(services: Services, asked: NewToken) -> NewTokenDocument:
     )
 
 
-def listed(services: Services) -> list[TokenDocument]:
+async def listed(services: Services) -> list[TokenDocument]:
     """Return the tokens that are not revoked, without their secrets."""
-    tokens = services.tokens.list()
-    people = services.directory.resolve({token.subject for token in tokens})
+    tokens = await services.tokens.list()
+    people = await services.directory.resolve({token.subject for token in tokens})
     return [
         TokenDocument(
             id=token.id,

@@ -111,7 +111,7 @@ def _list_here() -> list[Document]:
     from ..routes.tokens import listed
 
     async def here(house: House) -> list[Document]:
-        return [msgspec.to_builtins(token) for token in listed(house.services)]
+        return [msgspec.to_builtins(token) for token in await listed(house.services)]
 
     return with_store(here)
 

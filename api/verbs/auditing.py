@@ -16,6 +16,7 @@ from .options import AsJson, AsOf
 
 if TYPE_CHECKING:
     from ...projections.follower import Rebuilt
+    from ..assembly import Archive
     from ..client import Client
     from ..running import House
     from .replaying import Transition
@@ -88,14 +89,20 @@ def export(
 
 
 def _replay_one(settings: Settings, name: str, as_of: str | None, *, as_json: bool) -> ExitCode:
+    import asyncio
+
     import msgspec
 
     from ..assembly import archive
     from .replaying import Replay, position_meant
 
     stream = name if ":" in name else f"deployment:{name}"
+
+    async def transitions(opened: Archive) -> list[Transition]:
+        return await Replay(opened, await position_meant(opened, as_of)).transitions(stream)
+
     with archive(settings) as opened:
-        steps = list(Replay(opened, position_meant(opened, as_of)).transitions(stream))
+        steps = asyncio.run(transitions(opened))
     if as_json:
         output.put_json({"items": [msgspec.to_builtins(step) for step in steps], "next": None})
     else:
@@ -104,6 +111,8 @@ def _replay_one(settings: Settings, name: str, as_of: str | None, *, as_json: bo
 
 
 def _replay_all(settings: Settings, as_of: str | None, *, as_json: bool) -> ExitCode:
+    import asyncio
+
     import msgspec
 
     from ...projections.replay import replay_all
@@ -111,7 +120,8 @@ def _replay_all(settings: Settings, as_of: str | None, *, as_json: bool) -> Exit
     from .replaying import position_meant
 
     with archive(settings) as opened:
-        replayed = replay_all(opened.log.scan(upto=position_meant(opened, as_of)))
+        upto = asyncio.run(position_meant(opened, as_of))
+        replayed = replay_all(opened.log.scan(upto=upto))
     figures: dict[str, Any] = msgspec.to_builtins(replayed)
     figures["events_per_second"] = round(replayed.events_per_second)
     if as_json:

@@ -139,9 +139,9 @@ class Call:
     def __post_init__(self) -> None:
         self.named = self.request.match_info
 
-    def may_go_on(self) -> bool:
+    async def may_go_on(self) -> bool:
         """Say whether the token of a long answer is valid still."""
-        return self.gatekeeper.knows(self.request)
+        return await self.gatekeeper.knows(self.request)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class Endpoints:
         """Return what answers a route: permission, form, visibility, then its own answer."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            call = self._admit(route, request)
+            call = await self._admit(route, request)
             if not route.has_body:
                 return await self._answer(route, call)
             async with self._intake.body(request) as call.raw:
@@ -188,11 +188,11 @@ class Endpoints:
 
         return handle
 
-    def _admit(self, route: Route, request: web.Request) -> Call:
+    async def _admit(self, route: Route, request: web.Request) -> Call:
         if isinstance(route.needs, Open):
             actor = _NOBODY
         else:
-            actor = self._gatekeeper.actor(request)
+            actor = await self._gatekeeper.actor(request)
             require(actor, route.needs)
         media = preferred(request.headers.get(hdrs.ACCEPT), route.media)
         if media is None:

@@ -20,59 +20,106 @@ _PAYLOADS = msgspec.json.Decoder(dict[str, Any])
 
 
 class Shown(NamedTuple):
-    """The directory and the keys by which opaque ids and sealed texts become readable."""
+    """The directory and the keys by which opaque ids and sealed texts become readable.
+
+    What a whole page needs of them is asked for at once.
+    """
 
     directory: Directory
     keyring: Opener
 
-    def person(self, subject: str | None) -> str | None:
-        """Return `kind:name` of a subject; None once erased."""
-        return called(self.directory.resolve([subject]).get(subject)) if subject else None
-
-    def text(self, text: Personal | None) -> str | None:
-        """Return a personal text; None once erased."""
-        return self.keyring.open(text) if isinstance(text, Sealed) else text
-
-    def status(
+    async def status(
         self, document: deployments.StatusDocument, place: targets.Place | None
     ) -> deployments.StatusDocument:
         """Return a status document as it is served; `place` is its target at the same position."""
-        return msgspec.structs.replace(
-            document,
-            requested_by=self.person(document.requested_by),
-            reason=self.text(document.reason),
-            live=live(place),
-        )
+        return (await self.statuses([(document, place)]))[0]
 
-    def history(self, entries: Iterable[history.Entry]) -> list[history.Entry]:
+    async def statuses(
+        self, found: Iterable[tuple[deployments.StatusDocument, targets.Place | None]]
+    ) -> list[deployments.StatusDocument]:
+        """Return status documents as they are served, each found with its target."""
+        found = list(found)
+        known = await self._known(
+            [document.requested_by for document, _ in found],
+            [document.reason for document, _ in found],
+        )
+        return [
+            msgspec.structs.replace(
+                document,
+                requested_by=known.person(document.requested_by),
+                reason=known.text(document.reason),
+                live=live(place),
+            )
+            for document, place in found
+        ]
+
+    async def history(self, entries: Iterable[history.Entry]) -> list[history.Entry]:
         """Return lines of a bounded history as they are served."""
         entries = list(entries)
-        people = self.directory.resolve({e.requested_by for e in entries if e.requested_by})
+        known = await self._known(
+            [entry.requested_by for entry in entries], [entry.reason for entry in entries]
+        )
         return [
             msgspec.structs.replace(
                 entry,
-                requested_by=called(people.get(entry.requested_by or "")),
-                reason=self.text(entry.reason),
+                requested_by=known.person(entry.requested_by),
+                reason=known.text(entry.reason),
             )
             for entry in entries
         ]
 
-    def definitions(self, found: Iterable[definitions.Defined]) -> list[definitions.Defined]:
+    async def definitions(self, found: Iterable[definitions.Defined]) -> list[definitions.Defined]:
         """Return definitions as they are listed."""
+        found = list(found)
+        known = await self._known([one.defined_by for one in found], [])
         return [
-            msgspec.structs.replace(one, defined_by=self.person(one.defined_by)) for one in found
+            msgspec.structs.replace(one, defined_by=known.person(one.defined_by)) for one in found
         ]
 
-    def events(self, events: Iterable[Recorded], causes: Mapping[str, int]) -> list[EventDocument]:
+    async def events(
+        self, events: Iterable[Recorded], causes: Mapping[str, int]
+    ) -> list[EventDocument]:
         """Return events as they are served; `causes` are the positions of `stream@version`."""
         events = list(events)
-        people = self.directory.resolve({event.header.actor for event in events})
-        return [self._event(event, people.get(event.header.actor), causes) for event in events]
+        payloads = [_payload(event.payload) for event in events]
+        known = await self._known(
+            [event.header.actor for event in events],
+            [value for payload in payloads for value in payload.values()],
+        )
+        pairs = zip(events, payloads, strict=True)
+        return [known.event(event, payload, causes) for event, payload in pairs]
 
-    def _event(
-        self, recorded: Recorded, person: Person | None, causes: Mapping[str, int]
+    async def _known(
+        self, subjects: Iterable[str | None], texts: Iterable[Json | Personal]
+    ) -> _Known:
+        ids = {subject for subject in subjects if subject}
+        sealed = {text for text in texts if isinstance(text, Sealed)}
+        return _Known(
+            await self.directory.resolve(ids) if ids else {},
+            await self.keyring.open(sealed) if sealed else {},
+        )
+
+
+class _Known(NamedTuple):
+    """The people of a page, and its personal texts."""
+
+    people: Mapping[str, Person]
+    texts: Mapping[Sealed, str | None]
+
+    def person(self, subject: str | None) -> str | None:
+        """Return `kind:name` of a subject; None once erased."""
+        return called(self.people.get(subject)) if subject else None
+
+    def text(self, text: Personal | None) -> str | None:
+        """Return a personal text; None once erased."""
+        return self.texts[text] if isinstance(text, Sealed) else text
+
+    def event(
+        self, recorded: Recorded, payload: dict[str, Json], causes: Mapping[str, int]
     ) -> EventDocument:
+        """Return an event as it is served."""
         header = recorded.header
+        person = self.people.get(header.actor)
         return EventDocument(
             position=recorded.position,
             stream=header.stream,
@@ -92,20 +139,24 @@ class Shown(NamedTuple):
             causation=causes.get(header.causation or ""),
             correlation=header.correlation,
             fence=header.fence,
-            payload=self._payload(recorded.payload),
+            payload={
+                name: self.texts[value] if isinstance(value, Sealed) else value
+                for name, value in payload.items()
+            },
         )
 
-    def _payload(self, line: bytes) -> dict[str, Any]:
-        payload = _PAYLOADS.decode(line)
-        payload.pop("salt", None)
-        return {name: self._field(value) for name, value in payload.items()}
 
-    def _field(self, value: Json) -> Json:
-        if not isinstance(value, dict):
-            return value
-        fields = cast("dict[str, Json]", value)
-        is_sealed = fields.keys() == _SEALED_FIELDS
-        return self.keyring.open(msgspec.convert(fields, Sealed)) if is_sealed else fields
+def _payload(line: bytes) -> dict[str, Json]:
+    payload = _PAYLOADS.decode(line)
+    payload.pop("salt", None)
+    return {name: _field(value) for name, value in payload.items()}
+
+
+def _field(value: Json) -> Json:
+    if not isinstance(value, dict):
+        return value
+    fields = cast("dict[str, Json]", value)
+    return msgspec.convert(fields, Sealed) if fields.keys() == _SEALED_FIELDS else fields
 
 
 def live(place: targets.Place | None) -> deployments.Live | None:

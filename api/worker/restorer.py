@@ -7,7 +7,7 @@ is decided on its stream. A target that is held is in its holder's hands.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from ...domain.append import Lease
 from .keeper import LOOK_SECONDS, Keeper
@@ -20,7 +20,11 @@ class Restorer:
     """Looks after every target that is free."""
 
     def __init__(
-        self, token: int, workshop: Workshop, keeper: Keeper, names: Callable[[], Iterable[str]]
+        self,
+        token: int,
+        workshop: Workshop,
+        keeper: Keeper,
+        names: Callable[[], Awaitable[Iterable[str]]],
     ) -> None:
         self._lease = Lease("", token, workshop.actor)
         self._clock = workshop.outside.clock
@@ -31,7 +35,7 @@ class Restorer:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await asyncio.gather(*map(self._look, self._names()))
+            await asyncio.gather(*map(self._look, await self._names()))
             await self._clock.sleep(LOOK_SECONDS)
 
     async def _look(self, name: str) -> None:

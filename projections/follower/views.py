@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 from sqlalchemy import (
@@ -80,6 +80,8 @@ class Applied(NamedTuple):
     parked: tuple[Parked, ...]
 
 
+Result = TypeVar("Result")
+
 Fold = Callable[[Connection, Sequence[ReadModel], Sequence[Recorded]], tuple[Parked, ...]]
 
 
@@ -123,6 +125,11 @@ class Views:
         """Give a connection that cannot write and sees one position of all read models."""
         with self._readers.connect() as db:
             yield db
+
+    async def read(self, query: Callable[[Connection], Result]) -> Result:
+        """Return what a query finds; it sees one position of all read models."""
+        with self.reading() as db:
+            return query(db)
 
     @contextmanager
     def writing(self) -> Generator[Connection]:

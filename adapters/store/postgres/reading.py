@@ -6,8 +6,7 @@ on a thread of its own, page by page.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, LiteralString
 
@@ -17,10 +16,11 @@ from msgspec.structs import replace
 from ....domain.append import Appended
 from ....domain.errors import CorruptLogError
 from ....domain.event import Recorded, decode
-from ..rows import Row, Settled
+from ..rows import Row, Settled, stream_and_version
 from ..verify import Finding, verify
 from .connections import Connections
 from .durable import BARRIER, DurableHead
+from .wire import int_array, text_array
 
 SCAN_ROWS = 2000
 
@@ -39,6 +39,11 @@ WHERE id = CASE WHEN %(id)s ~ '^([0-9a-f]{2})+$' THEN decode(%(id)s, 'hex') END
 """
 _POSITION = """
 SELECT position FROM stored_events WHERE originator_id = %s AND originator_version = %s
+"""
+_POSITIONS = """
+SELECT originator_id || '@' || originator_version, position
+FROM unnest(%b, %b) AS asked (stream, version)
+JOIN stored_events ON originator_id = stream AND originator_version = version
 """
 _RECORDED_AT = "SELECT recorded_at FROM stored_events WHERE position = %s"
 _ROWS = """
@@ -91,10 +96,27 @@ class PostgresReader:
             yield from [decode(position, state) for position, state in found]
             after = found[-1][0]
 
-    def as_of(self, instant: datetime) -> int:
-        """Implement `Archive.as_of`."""
-        newest = self._durable.refresh_plain()
-        return bisect_right(range(1, newest + 1), instant, key=self._recorded_at)
+    async def as_of(self, instant: datetime) -> int:
+        """Implement `Ledger.as_of`."""
+        last, beyond = 0, await self._durable.refresh() + 1
+        async with self._connections.borrow() as connection:
+            while last + 1 < beyond:
+                middle = (last + beyond) // 2
+                found = await (await connection.execute(_RECORDED_AT, (middle,))).fetchone()
+                if found is not None and found[0] <= instant:
+                    last = middle
+                else:
+                    beyond = middle
+        return last
+
+    async def positions_of(self, references: Collection[str]) -> Mapping[str, int]:
+        """Implement `Ledger.positions_of`."""
+        if not references:
+            return {}
+        streams, versions = zip(*map(stream_and_version, references), strict=True)
+        asked = text_array(streams), int_array(versions)
+        async with self._connections.borrow() as connection:
+            return dict(await (await connection.execute(_POSITIONS, asked)).fetchall())
 
     def rows(self) -> Iterator[Row]:
         """Implement `Evidence.rows`."""
@@ -161,10 +183,6 @@ class PostgresReader:
         while found := self._all(_ROWS, (after, last, SCAN_ROWS)):
             yield from ((Row._make(row[:5]), row[5]) for row in found)
             after = found[-1][0]
-
-    def _recorded_at(self, position: int) -> datetime:
-        recorded_at: datetime = self._all(_RECORDED_AT, (position,))[0][0]
-        return recorded_at
 
     def _all(self, query: LiteralString, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
         with self._connections.borrow_plain() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from ....domain.append import Appended
 from ....domain.event import Recorded, decode
-from ..rows import Row, Settled
+from ..rows import Row, Settled, stream_and_version
 from ..verify import Finding, verify
 from .connections import Readers
 from .settled import by_index, newer
@@ -86,9 +86,14 @@ class SqliteReader:
                 yield decode(position, state)
             after = found[-1][0]
 
-    def as_of(self, instant: datetime) -> int:
-        """Implement `Archive.as_of`."""
+    async def as_of(self, instant: datetime) -> int:
+        """Implement `Ledger.as_of`."""
         return bisect_right(range(1, self._newest() + 1), instant, key=self._recorded_at)
+
+    async def positions_of(self, references: Collection[str]) -> Mapping[str, int]:
+        """Implement `Ledger.positions_of`."""
+        found = {one: self.position_of(*stream_and_version(one)) for one in references}
+        return {one: position for one, position in found.items() if position is not None}
 
     def rows(self) -> Iterator[Row]:
         """Implement `Evidence.rows`."""

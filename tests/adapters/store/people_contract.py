@@ -25,25 +25,25 @@ class PeopleContract(Contract):
         assert "alice" not in ids[0]
         await shut(store)
         reopened = await open_store()
-        assert reopened.directory.find("user", "alice") == ids[0]
-        assert reopened.directory.find("user", "bob") is None
+        assert await reopened.directory.find("user", "alice") == ids[0]
+        assert await reopened.directory.find("user", "bob") is None
         await shut(reopened)
 
     async def test_subjects_are_resolved_to_kind_and_name(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
-        known = store.directory.resolve([alice, "sub_unknown"])
+        known = await store.directory.resolve([alice, "sub_unknown"])
         assert {k: (p.kind, p.name) for k, p in known.items()} == {alice: ("user", "alice")}
-        assert store.directory.resolve([]) == {}
+        assert await store.directory.resolve([]) == {}
 
     async def test_an_erased_subject_has_no_name_no_key_and_no_token(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "for Bob")
         secret, _ = await store.tokens.create(alice, Role.DEPLOYER, None)
         await store.directory.erase(alice)
-        assert store.directory.resolve([alice])[alice].name is None
-        assert store.directory.find("user", "alice") is None
-        assert store.keyring.open(sealed) is None
-        assert store.tokens.find(secret) is None
+        assert (await store.directory.resolve([alice]))[alice].name is None
+        assert await store.directory.find("user", "alice") is None
+        assert await store.keyring.open([sealed]) == {sealed: None}
+        assert await store.tokens.find(secret) is None
         assert await store.directory.ensure("user", "alice") != alice
         await store.directory.erase(alice)
 
@@ -56,7 +56,7 @@ class PeopleContract(Contract):
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, text)
         assert text not in sealed.ciphertext or not text
-        assert store.keyring.open(sealed) == text
+        assert await store.keyring.open([sealed]) == {sealed: text}
 
     async def test_a_subject_has_one_key_and_no_text_the_same_nonce(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
@@ -66,6 +66,8 @@ class PeopleContract(Contract):
         assert len({one.key for one in sealed[:20]}) == 1
         assert sealed[20].key != sealed[0].key
         assert len({one.nonce for one in sealed}) == 21
+        assert await store.keyring.open(sealed) == dict.fromkeys(sealed, "same")
+        assert await store.keyring.open([]) == {}
 
     async def test_a_key_is_durable_before_what_it_seals(
         self, store: Store, open_store: OpenStore
@@ -74,7 +76,7 @@ class PeopleContract(Contract):
         sealed = await store.keyring.seal(alice, "because")
         await shut(store)
         reopened = await open_store()
-        assert reopened.keyring.open(sealed) == "because"
+        assert await reopened.keyring.open([sealed]) == {sealed: "because"}
         assert (await reopened.keyring.seal(alice, "again")).key == sealed.key
         await shut(reopened)
 
@@ -86,7 +88,7 @@ class PeopleContract(Contract):
         assert b"Bob" not in stored.payload
         assert isinstance(stored.event, Happened)
         assert isinstance(stored.event.why, Sealed)
-        assert store.keyring.open(stored.event.why) == "because of Bob"
+        assert await store.keyring.open([stored.event.why]) == {stored.event.why: "because of Bob"}
 
     @pytest.mark.parametrize("field", ["nonce", "ciphertext"])
     async def test_a_damaged_text_is_found_out(self, store: Store, field: str) -> None:
@@ -95,16 +97,16 @@ class PeopleContract(Contract):
         digits = getattr(sealed, field)
         wrong = digits[:-2] + ("A" if digits[-2] != "A" else "B") + digits[-1]
         with pytest.raises(DamagedTextError):
-            store.keyring.open(msgspec.structs.replace(sealed, **{field: wrong}))
+            await store.keyring.open([msgspec.structs.replace(sealed, **{field: wrong})])
         with pytest.raises(DamagedTextError):
-            store.keyring.open(Sealed(sealed.key, "", sealed.ciphertext))
+            await store.keyring.open([Sealed(sealed.key, "", sealed.ciphertext)])
 
     async def test_a_text_does_not_open_under_another_key(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         bob = await store.directory.ensure("user", "bob")
         ours, theirs = [await store.keyring.seal(one, "text") for one in (alice, bob)]
         with pytest.raises(DamagedTextError):
-            store.keyring.open(msgspec.structs.replace(ours, key=theirs.key))
+            await store.keyring.open([msgspec.structs.replace(ours, key=theirs.key)])
 
     async def test_nobody_unknown_seals_or_gets_a_token(self, store: Store) -> None:
         with pytest.raises(NotFoundError):
@@ -115,33 +117,33 @@ class PeopleContract(Contract):
     async def test_a_token_says_who_asks(self, store: Store, open_store: OpenStore) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, row = await store.tokens.create(alice, Role.DEPLOYER, None)
-        assert store.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
+        assert await store.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
         assert (row.subject, row.role, row.created_at) == (alice, Role.DEPLOYER, START)
         await shut(store)
         reopened = await open_store()
-        assert reopened.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
+        assert await reopened.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
         await shut(reopened)
 
     async def test_what_is_no_token_is_not_found(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, _ = await store.tokens.create(alice, Role.ADMIN, None)
         for wrong in ("", "slp_", secret[:-1], secret + "0", secret.upper(), new_token()):
-            assert store.tokens.find(wrong) is None
+            assert await store.tokens.find(wrong) is None
 
     async def test_a_token_expires(self, store: Store, clock: HandClock) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, _ = await store.tokens.create(alice, Role.VIEWER, START + timedelta(days=1))
         clock.move(86_399)
-        assert store.tokens.find(secret)
+        assert await store.tokens.find(secret)
         clock.move(1)
-        assert store.tokens.find(secret) is None
+        assert await store.tokens.find(secret) is None
 
     async def test_a_revoked_token_is_none(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, row = await store.tokens.create(alice, Role.VIEWER, None)
         assert await store.tokens.revoke(row.id)
-        assert store.tokens.find(secret) is None
-        assert store.tokens.list() == []
+        assert await store.tokens.find(secret) is None
+        assert await store.tokens.list() == []
         assert not await store.tokens.revoke(row.id)
         assert not await store.tokens.revoke("tok_unknown")
 
@@ -153,9 +155,9 @@ class PeopleContract(Contract):
         noted: list[float] = []
         for wait in (5, 30, 29, 1):
             clock.move(wait)
-            store.tokens.find(secret)
+            await store.tokens.find(secret)
             await store.blobs.put(str(wait).encode())  # queued behind the note
-            (row,) = store.tokens.list()
+            (row,) = await store.tokens.list()
             assert row.last_used_at is not None
             noted.append((row.last_used_at - START).total_seconds())
         assert noted == [5, 5, 5, 65]

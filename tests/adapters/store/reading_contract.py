@@ -49,11 +49,16 @@ class ReadingContract(Contract):
         assert long.log.position_of("b", 101) is None
         assert long.log.position_of("c", 1) is None
 
+    async def test_many_positions_are_found_at_once(self, long: Store) -> None:
+        found = await long.log.positions_of(["b@2", "b@101", "c@1", "a@1", "b@2"])
+        assert found == {"a@1": 1, "b@2": 14}
+        assert await long.log.positions_of([]) == {}
+
     async def test_an_empty_log_is_read_as_such(self, store: Store) -> None:
         assert await store.log.head() == 0
         assert await store.log.page(after=0, limit=10) == []
         assert list(store.log.scan()) == []
-        assert store.log.as_of(START) == 0
+        assert await store.log.as_of(START) == 0
 
     async def test_as_of_an_instant_is_the_last_position_recorded_by_then(
         self, store: Store, clock: HandClock
@@ -61,12 +66,12 @@ class ReadingContract(Contract):
         for version, wait in enumerate((0, 10, 0, 0, -5, 10), 1):
             clock.move(wait)
             await store.log.append(one("a", version))
-        assert store.log.as_of(START - timedelta(microseconds=1)) == 0
-        assert store.log.as_of(START) == 1
-        assert store.log.as_of(START + timedelta(seconds=10, microseconds=-1)) == 1
-        assert store.log.as_of(START + timedelta(seconds=10)) == 5
-        assert store.log.as_of(START + timedelta(seconds=15)) == 6
-        assert store.log.as_of(START + timedelta(days=1)) == 6
+        assert await store.log.as_of(START - timedelta(microseconds=1)) == 0
+        assert await store.log.as_of(START) == 1
+        assert await store.log.as_of(START + timedelta(seconds=10, microseconds=-1)) == 1
+        assert await store.log.as_of(START + timedelta(seconds=10)) == 5
+        assert await store.log.as_of(START + timedelta(seconds=15)) == 6
+        assert await store.log.as_of(START + timedelta(days=1)) == 6
 
     async def test_waiting_ends_at_once_where_there_is_more(self, store: Store) -> None:
         await store.log.append(one("a", 1))

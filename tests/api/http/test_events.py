@@ -197,7 +197,7 @@ async def test_a_revoked_token_ends_its_stream(
 ) -> None:
     monkeypatch.setattr("shipslog.api.routes.stream.LOOK_SECONDS", 0.05)
     async with streaming(defined) as response:
-        for token in defined.store.tokens.list():
+        for token in await defined.store.tokens.list():
             if token.role is Role.VIEWER:
                 await defined.store.tokens.revoke(token.id)
         async with asyncio.timeout(10):

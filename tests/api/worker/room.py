@@ -94,7 +94,11 @@ class Room:
         workshop = Workshop(self.ledger, streams, outside, "sub_system", _unnoticed)
         keeper = Keeper(workshop)
         worker = Worker("worker", self.ledger, workshop, keeper)
-        restorer = Restorer(self.ledger.token, workshop, keeper, lambda: [TARGET])
+
+        async def named() -> list[str]:
+            return [TARGET]
+
+        restorer = Restorer(self.ledger.token, workshop, keeper, named)
         self._parts = [asyncio.create_task(part) for part in (worker.run(), restorer.run())]
 
     async def lose_worker(self) -> None:

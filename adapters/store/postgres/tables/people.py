@@ -25,7 +25,7 @@ _UNNAME = "UPDATE subjects SET name = NULL, erased_at = %s WHERE id = %s AND era
 _REVOKE = "UPDATE tokens SET revoked_at = %s WHERE subject = %s AND revoked_at IS NULL"
 _FORGET_KEY = "DELETE FROM personal_keys WHERE subject = %s"
 _KEY = "SELECT id, secret FROM personal_keys WHERE subject = %s"
-_SECRET = "SELECT secret FROM personal_keys WHERE id = %s"  # noqa: S105 - a query
+_SECRETS = "SELECT id, secret FROM personal_keys WHERE id = ANY (%b)"
 _NEW_KEY = """
 INSERT INTO personal_keys VALUES (%s, %s, %s, %s) ON CONFLICT (subject) DO NOTHING
 """
@@ -38,10 +38,10 @@ class PostgresDirectory:
         self._connections = connections
         self._now = now
 
-    def find(self, kind: str, name: str) -> str | None:
+    async def find(self, kind: str, name: str) -> str | None:
         """Return the subject id of a name, or None."""
-        with self._connections.borrow_plain() as connection:
-            found = connection.execute(_BY_NAME, (kind, name)).fetchone()
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_BY_NAME, (kind, name))).fetchone()
         return found[0] if found else None
 
     async def ensure(self, kind: str, name: str) -> str:
@@ -61,10 +61,10 @@ class PostgresDirectory:
                     if added.rowcount:
                         await connection.execute(_NEW_KEY, (key.id, fresh, key.secret, now))
 
-    def resolve(self, ids: Collection[str]) -> Mapping[str, Subject]:
+    async def resolve(self, ids: Collection[str]) -> Mapping[str, Subject]:
         """Return those of the ids that are known."""
-        with self._connections.borrow_plain() as connection:
-            found = connection.execute(_BY_ID, (text_array(ids),)).fetchall()
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_BY_ID, (text_array(ids),))).fetchall()
         return {row[0]: Subject(*row) for row in found}
 
     async def erase(self, subject_id: str) -> None:
@@ -89,17 +89,17 @@ class PostgresKeys:
         self._connections = connections
         self._now = now
 
-    def newest(self, subject: str) -> Key | None:
+    async def newest(self, subject: str) -> Key | None:
         """Implement `KeyTable.newest`."""
-        with self._connections.borrow_plain() as connection:
-            found = connection.execute(_KEY, (subject,)).fetchone()
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_KEY, (subject,))).fetchone()
         return Key(*found) if found else None
 
-    def secret(self, key_id: str) -> bytes | None:
-        """Implement `KeyTable.secret`."""
-        with self._connections.borrow_plain() as connection:
-            found = connection.execute(_SECRET, (key_id,)).fetchone()
-        return found[0] if found else None
+    async def secrets(self, key_ids: Collection[str]) -> Mapping[str, bytes]:
+        """Implement `KeyTable.secrets`."""
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_SECRETS, (text_array(key_ids),))).fetchall()
+        return dict(found)
 
     async def keep(self, subject: str, key: Key) -> Key:
         """Implement `KeyTable.keep`. Errors: NotFoundError for a subject nobody knows."""

@@ -55,24 +55,25 @@ class PostgresTokens:
                 raise NotFoundError(kind="subject") from error
         return secret, token
 
-    def find(self, token: str) -> Actor | None:
+    async def find(self, token: str) -> Actor | None:
         """Return whom a token was made out for; None if unknown, expired or revoked."""
         if not is_token(token):
             return None
         wanted, now = fingerprint(token), self._now()
-        with self._connections.borrow_plain() as connection:
-            found = connection.execute(_FIND, (wanted, now), binary=True).fetchone()
+        async with self._connections.borrow() as connection:
+            cursor = await connection.execute(_FIND, (wanted, now), binary=True)
+            found = await cursor.fetchone()
             if found is None or not hmac.compare_digest(found[0], wanted):
                 return None
             _, token_id, subject, role, last_used_at = found
             if last_used_at is None or now - last_used_at >= USE_NOTED_EVERY:
-                connection.execute(_USED, (now, token_id))
+                await connection.execute(_USED, (now, token_id))
         return Actor(subject, Role(role))
 
-    def list(self) -> Sequence[Token]:
+    async def list(self) -> Sequence[Token]:
         """Return every token that is not revoked, the oldest first."""
-        with self._connections.borrow_plain() as connection:
-            found = connection.execute(_LIST).fetchall()
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_LIST)).fetchall()
         return [Token(row[0], row[1], Role(row[2]), *row[3:]) for row in found]
 
     async def revoke(self, token_id: str) -> bool:

@@ -20,6 +20,9 @@ _BY_NAME = "SELECT id FROM subjects WHERE kind = ? AND name = ?"
 _BY_ID = "SELECT id, kind, name FROM subjects WHERE id IN (SELECT value FROM json_each(?))"
 _NEW = "INSERT INTO subjects (id, kind, name, created_at) VALUES (?, ?, ?, ?)"
 _NEW_KEY = "INSERT INTO personal_keys (id, subject, secret, created_at) VALUES (?, ?, ?, ?)"
+_SECRETS = """
+SELECT id, secret FROM personal_keys WHERE id IN (SELECT value FROM json_each(?))
+"""
 _UNNAME = "UPDATE subjects SET name = NULL, erased_at = ? WHERE id = ? AND erased_at IS NULL"
 _REVOKE = "UPDATE tokens SET revoked_at = ? WHERE subject = ? AND revoked_at IS NULL"
 
@@ -32,14 +35,14 @@ class SqliteDirectory:
         self._changes = changes
         self._now = now
 
-    def find(self, kind: str, name: str) -> str | None:
+    async def find(self, kind: str, name: str) -> str | None:
         """Return the subject id of a name, or None."""
         with self._readers.borrow() as connection:
             return _named(connection, kind, name)
 
     async def ensure(self, kind: str, name: str) -> str:
         """Return the subject id of a name, a new one where there is none."""
-        if known := self.find(kind, name):
+        if known := await self.find(kind, name):
             return known
         row = (f"sub_{secrets.token_hex(12)}", kind, name, micros(self._now()))
         # With its key from the start: a request that is refused then has nothing to store.
@@ -54,11 +57,10 @@ class SqliteDirectory:
 
         return await self._changes.change(add)
 
-    def resolve(self, ids: Collection[str]) -> Mapping[str, Subject]:
+    async def resolve(self, ids: Collection[str]) -> Mapping[str, Subject]:
         """Return those of the ids that are known."""
-        asked = msgspec.json.encode(list(ids)).decode()
         with self._readers.borrow() as connection:
-            found = connection.execute(_BY_ID, (asked,)).fetchall()
+            found = connection.execute(_BY_ID, (_list(ids),)).fetchall()
         return {row[0]: Subject(*row) for row in found}
 
     async def erase(self, subject_id: str) -> None:
@@ -88,17 +90,15 @@ class SqliteKeys:
         self._changes = changes
         self._now = now
 
-    def newest(self, subject: str) -> Key | None:
+    async def newest(self, subject: str) -> Key | None:
         """Implement `KeyTable.newest`."""
         with self._readers.borrow() as connection:
             return _key(connection, subject)
 
-    def secret(self, key_id: str) -> bytes | None:
-        """Implement `KeyTable.secret`."""
+    async def secrets(self, key_ids: Collection[str]) -> Mapping[str, bytes]:
+        """Implement `KeyTable.secrets`."""
         with self._readers.borrow() as connection:
-            query = "SELECT secret FROM personal_keys WHERE id = ?"
-            found = connection.execute(query, (key_id,)).fetchone()
-            return found[0] if found else None
+            return dict(connection.execute(_SECRETS, (_list(key_ids),)).fetchall())
 
     async def keep(self, subject: str, key: Key) -> Key:
         """Implement `KeyTable.keep`. Errors: NotFoundError for a subject nobody knows."""
@@ -114,6 +114,10 @@ class SqliteKeys:
             return key
 
         return await self._changes.change(add)
+
+
+def _list(values: Collection[str]) -> str:
+    return msgspec.json.encode(list(values)).decode()
 
 
 def _named(connection: sqlite3.Connection, kind: str, name: str) -> str | None:

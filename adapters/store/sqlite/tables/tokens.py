@@ -62,7 +62,7 @@ class SqliteTokens:
         await self._changes.change(add)
         return secret, token
 
-    def find(self, token: str) -> Actor | None:
+    async def find(self, token: str) -> Actor | None:
         """Return whom a token was made out for; None if unknown, expired or revoked."""
         if not is_token(token):
             return None
@@ -75,7 +75,7 @@ class SqliteTokens:
         self._note_use(token_id, last_used_at, now)
         return Actor(subject, Role(role))
 
-    def list(self) -> Sequence[Token]:
+    async def list(self) -> Sequence[Token]:
         """Return every token that is not revoked, the oldest first."""
         with self._readers.borrow() as connection:
             return [_token(row) for row in connection.execute(_LIST).fetchall()]

@@ -148,8 +148,8 @@ async def test_an_archive_reads_beside_the_server(
     await store.log.append(one("a", 1))
     archive = SqliteStore.read_only(data, clock)
     assert [e.reference for e in archive.log.scan()] == ["a@1"]
-    assert archive.keyring.open(sealed) == "because"
-    assert archive.directory.resolve([alice])[alice].name == "alice"
+    assert await archive.keyring.open([sealed]) == {sealed: "because"}
+    assert (await archive.directory.resolve([alice]))[alice].name == "alice"
     assert await archive.blobs.get(digest) == b"output"
     await store.log.append(one("a", 2))
     assert await archive.log.head() == 2
@@ -202,7 +202,7 @@ async def test_an_archive_reads_after_a_crash(
 async def test_what_was_erased_is_in_no_file(store: SqliteStore, data: Path) -> None:
     alice = await store.directory.ensure("user", "Alice Liddell")
     sealed = await store.keyring.seal(alice, "because")
-    secret = store.keyring._table.secret(sealed.key)
+    secret = (await store.keyring._table.secrets([sealed.key]))[sealed.key]
     assert secret
     token, _ = await store.tokens.create(alice, Role.VIEWER, None)
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -32,9 +33,16 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 TRIES = 5
 """A port that was free may be taken before the server has it."""
+LOOK_UP_SECONDS = 1.0
+"""For the processes of a server that was killed to notice it, and for itself to be buried."""
+PORTS = range(10_000, 20_000)
+"""Below the range of outgoing connections: one that asks for a port where nobody listens may come
+from that very port, and is then answered by itself."""
 
 _PASSWORD = "password"  # noqa: S105 - the name of a file
 _LOG = "server.log"
+_TRACES = ("still in use", "lock file")
+"""What the next server says of one that was killed."""
 _NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -84,13 +92,17 @@ class PostgresServer:
 
     @property
     def pid(self) -> int | None:
-        """The process id of a server that runs over the data folder, or None."""
+        """The process id of a server that runs over the data folder, or None.
+
+        One that was killed leaves its file, and its id may be another process's by now; a
+        server works in its data folder.
+        """
         try:
             pid = int((self._data / "postmaster.pid").read_text().split("\n", 1)[0])
-            os.kill(pid, 0)
-        except (FileNotFoundError, ValueError, ProcessLookupError):
+            works_in = Path(f"/proc/{pid}/cwd").readlink()
+        except (OSError, ValueError):
             return None
-        return pid
+        return pid if works_in == self._data.resolve() else None
 
     def url(self, database: str = "postgres") -> str:
         """Return where clients connect, as the server's own administrator."""
@@ -102,14 +114,18 @@ class PostgresServer:
         if not (self._data / "PG_VERSION").exists():
             self._make_data()
         for left in reversed(range(TRIES)):
-            port = self._port or _free_port()
-            started = self._pg_ctl("start", "-t", str(START_SECONDS), "-l", _LOG, port=port)
+            self._port = self._port or _free_port()
+            before = len(self._said())
+            started = self._pg_ctl("start", "-t", str(START_SECONDS), "-l", _LOG, port=self._port)
             if started.returncode == 0:
-                self._port = port
                 return
-            if not left or "could not bind" not in self._said():
-                raise ServerError(action="started", detail=self._said() or started.stderr)
-            self._port = 0
+            said = self._said()[before:]
+            if left and "could not bind" in said:
+                self._port = 0
+            elif left and self.pid is None and any(trace in said for trace in _TRACES):
+                time.sleep(LOOK_UP_SECONDS)
+            else:
+                raise ServerError(action="started", detail=said[-2000:] or started.stderr)
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server for sure: as asked, else at once, else by killing it."""
@@ -177,15 +193,16 @@ class PostgresServer:
 
     def _said(self) -> str:
         with contextlib.suppress(FileNotFoundError):
-            return (self._data / _LOG).read_text(errors="replace")[-2000:]
+            return (self._data / _LOG).read_text(errors="replace")
         return ""
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in random.sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise ServerError(action="started", detail="no port is free")
 
 
 def _reachable(programs: Path) -> Path:

@@ -39,8 +39,10 @@ class Head:
         self._wakes.add(wake)
         try:
             if self.position <= position:
+                # Not `wait_for`: in Python 3.11 it forgets a cancellation that comes with the move.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(moved.wait(), timeout)
+                    async with asyncio.timeout(timeout):
+                        await moved.wait()
         finally:
             self._wakes.discard(wake)
         return self.position

@@ -139,8 +139,8 @@ async def test_a_server_that_falls_again_and_again_loses_nothing(
             await asyncio.to_thread(own_server.start)
         ended.set()
         await asyncio.gather(*clients)
-        following.cancel()
         await reader.reach(await watcher.log.head())
+        following.cancel()
         check(list(store.log.scan()), reader.seen, answers)
         assert list(store.log.verify()) == []
         assert len(answers) >= FALLS * 60

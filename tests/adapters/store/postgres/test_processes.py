@@ -24,8 +24,8 @@ async def test_a_reader_skips_nothing_of_what_eight_processes_write(database: st
     assert [writer.returncode for writer in writers] == [0] * WRITERS
     answers = acknowledged(line for out, _ in said for line in out.splitlines(keepends=True))
     head = await store.log.head()
-    following.cancel()
     await reader.reach(head)
+    following.cancel()
     log = list(store.log.scan())
     check(log, reader.seen, answers)
     assert len(reader.seen) == len(log) == WRITERS * 4 * (3 * ROUNDS + 3)
@@ -49,8 +49,8 @@ async def test_what_was_acknowledged_outlives_a_killed_writer(database: str) -> 
             writer.wait()
             writer.stdout.close()
             answers |= acknowledged(said)
-    following.cancel()
     await reader.reach(await store.log.head())
+    following.cancel()
     check(list(store.log.scan()), reader.seen, answers)
     assert list(store.log.verify()) == []
     assert len(answers) > KILLED * 50

@@ -50,11 +50,9 @@ class Reader:
                 await asyncio.sleep(0.05)
 
     async def reach(self, position: int) -> None:
-        """Return once it has seen a position."""
-        following = asyncio.create_task(self.follow())
+        """Return once it has seen a position, as it follows."""
         while not self.seen or self.seen[-1].position < position:  # noqa: ASYNC110 - as it comes
             await asyncio.sleep(0.01)
-        following.cancel()
 
 
 def check(

@@ -61,6 +61,16 @@ class Log(Protocol):
         ...
 
 
+class Stretch(msgspec.Struct, frozen=True, gc=False):
+    """Stored events that follow each other without a gap, as their exact bytes."""
+
+    first: int
+    """The position of the first."""
+    count: int
+    lines: bytes
+    """A header and a payload line for each, a newline between any two lines."""
+
+
 class WorkQueue(Protocol):
     """Who owns which deployment: liveness, not history."""
 

@@ -7,7 +7,13 @@ from typing import NamedTuple
 import msgspec
 
 from ...domain.append import Append
+from ...domain.errors import CorruptLogError
 from ...domain.event import Recorded, encode_header, encode_payload
+
+STRETCH_ROWS = 500
+"""Longer stretches are not faster."""
+STRETCH_BYTES = 384 * 1024
+"""A stretch ends with the event that goes beyond this."""
 
 
 class Row(NamedTuple):
@@ -36,6 +42,11 @@ class Prepared(NamedTuple):
 
     append: Append
     payloads: tuple[bytes, ...]
+
+
+def missing(position: int) -> CorruptLogError:
+    """Return what a reader says that does not find every event from a position on."""
+    return CorruptLogError(position=position, detail="from here on events are missing")
 
 
 def prepare(append: Append) -> Prepared:

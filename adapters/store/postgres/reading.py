@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from ....domain.append import Appended
 from ....domain.errors import CorruptLogError
 from ....domain.event import Recorded, decode
-from ..rows import Row, Settled, stream_and_version
+from ....domain.ports import Stretch
+from ..rows import STRETCH_BYTES, STRETCH_ROWS, Row, Settled, missing, stream_and_version
 from ..verify import Finding, verify
 from .connections import Connections
 from .durable import BARRIER, DurableHead
@@ -31,6 +32,13 @@ WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
 _PAGE = """
 SELECT position, state FROM stored_events
 WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
+"""
+# The database joins the rows: what comes as one value costs this process a third of its time.
+_STRETCH = """
+SELECT count(*), max(position), string_agg(state, '\\x0a' ORDER BY position) FROM (
+    SELECT position, state, sum(octet_length(state)) OVER (ORDER BY position) AS size
+    FROM stored_events WHERE position > %s AND position <= %s
+) AS rows WHERE size - octet_length(state) <= %s
 """
 # What is not in hex is no command.
 _SETTLED = """
@@ -95,6 +103,16 @@ class PostgresReader:
         while found := self._all(_PAGE, (after, last, SCAN_ROWS)):
             yield from [decode(position, state) for position, state in found]
             after = found[-1][0]
+
+    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
+        """Implement `Ledger.stretches`."""
+        while after < upto:
+            asked = after, min(upto, after + STRETCH_ROWS), STRETCH_BYTES
+            ((count, last, lines),) = self._all(_STRETCH, asked)
+            if last != after + count:
+                raise missing(after + 1)
+            yield Stretch(after + 1, count, lines)
+            after = last
 
     async def as_of(self, instant: datetime) -> int:
         """Implement `Ledger.as_of`."""

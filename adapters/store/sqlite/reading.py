@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from ....domain.append import Appended
 from ....domain.event import Recorded, decode
-from ..rows import Row, Settled, stream_and_version
+from ....domain.ports import Stretch
+from ..rows import STRETCH_BYTES, STRETCH_ROWS, Row, Settled, missing, stream_and_version
 from ..verify import Finding, verify
 from .connections import Readers
 from .settled import by_index, newer
@@ -86,6 +87,13 @@ class SqliteReader:
                 yield decode(position, state)
             after = found[-1][0]
 
+    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
+        """Implement `Ledger.stretches`."""
+        while after < upto:
+            states = self._states(after, upto)
+            yield Stretch(after + 1, len(states), b"\n".join(states))
+            after += len(states)
+
     async def as_of(self, instant: datetime) -> int:
         """Implement `Ledger.as_of`."""
         return bisect_right(range(1, self._newest() + 1), instant, key=self._recorded_at)
@@ -152,6 +160,24 @@ class SqliteReader:
     def _page(self, after: int, upto: int, limit: int) -> list[Recorded]:
         found = self._all(_PAGE, (after, upto, limit))
         return [decode(position, state) for position, state in found]
+
+    def _states(self, after: int, upto: int) -> list[bytes]:
+        states: list[bytes] = []
+        size = 0
+        with self._readers.borrow() as connection:
+            rows = connection.execute(_PAGE, (after, upto, STRETCH_ROWS))
+            for position, state in rows:
+                if position != after + len(states) + 1:
+                    break
+                states.append(state)
+                size += len(state)
+                if size > STRETCH_BYTES:
+                    break
+            # What is not read to its end would hold the write-ahead log back.
+            rows.close()
+        if not states:
+            raise missing(after + 1)
+        return states
 
     def _recorded_at(self, position: int) -> datetime:
         return decode(position, self._all(_STATE, (position,))[0][0]).header.recorded_at

@@ -5,8 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from shipslog.domain.errors import CorruptLogError
+from shipslog.domain.event import encode_header
+from shipslog.domain.ports import Stretch
+
 from .contract import Contract, Store
-from .making import START, HandClock, appending, draft, one
+from .making import START, HandClock, Happened, appending, draft, one
 
 MANY = 700
 """More than what is read where the caller stands."""
@@ -43,6 +47,35 @@ class ReadingContract(Contract):
         assert [e.position for e in long.log.scan(after=690, upto=695)] == list(range(691, 696))
         assert list(long.log.scan(after=MANY)) == []
         assert [e.position for e in long.log.scan(after=699, upto=10_000)] == [MANY]
+
+    @pytest.mark.parametrize(("after", "upto"), [(0, MANY), (3, 5), (499, 502), (MANY, MANY)])
+    async def test_stretches_are_the_stored_bytes_without_a_gap(
+        self, long: Store, after: int, upto: int
+    ) -> None:
+        lines: list[bytes] = []
+        for stretch in await asyncio.to_thread(all_of, long, after, upto):
+            assert stretch.first == after + len(lines) // 2 + 1
+            lines += stretch.lines.split(b"\n")
+            assert len(lines) // 2 == stretch.first + stretch.count - 1 - after
+        events = long.log.scan(after=after, upto=upto)
+        assert lines == [line for e in events for line in (encode_header(e.header), e.payload)]
+
+    async def test_a_stretch_is_bounded_in_bytes(self, store: Store) -> None:
+        large = Happened(what="x" * 200_000)
+        await store.log.append(appending(*(draft("a", n, event=large) for n in range(1, 8))))
+        stretches = await asyncio.to_thread(all_of, store, 0, 7)
+        assert [(stretch.first, stretch.count) for stretch in stretches] == [
+            (1, 2),
+            (3, 2),
+            (5, 2),
+            (7, 1),
+        ]
+
+    async def test_a_stretch_is_refused_where_an_event_is_missing(self, store: Store) -> None:
+        await store.log.append(one("a", 1))
+        assert len(await asyncio.to_thread(all_of, store, 0, 1)) == 1
+        with pytest.raises(CorruptLogError):
+            await asyncio.to_thread(all_of, store, 0, 2)
 
     async def test_a_position_is_found_by_stream_and_version(self, long: Store) -> None:
         assert long.log.position_of("b", 2) == 14
@@ -104,6 +137,10 @@ class ReadingContract(Contract):
         await asyncio.gather(*(store.log.append(one(f"s{n}", 1)) for n in range(200)))
         await following
         assert [position for position, _ in seen] == list(range(1, 201))
+
+
+def all_of(store: Store, after: int, upto: int) -> list[Stretch]:
+    return list(store.log.stretches(after=after, upto=upto))
 
 
 RANGE = range(1, MANY + 1)

@@ -52,17 +52,20 @@ class Gatekeeper:
         """Say whether the token of a request that was let in is valid still."""
         return await self._find(request.headers.get(hdrs.AUTHORIZATION, "")) is not None
 
+    def known(self, header: str) -> Actor | None:
+        """Return who sends this header, where that was found out a moment ago."""
+        return self._remembered(_digest(header))
+
     def forget(self) -> None:
         """Look every token up again."""
         self._known.clear()
         self._forgotten += 1
 
     async def _find(self, header: str) -> Actor | None:
-        digest = sha256(header.encode("utf-8", "surrogateescape")).digest()
-        now = self._clock.now().timestamp()
-        actor, until = self._known.get(digest, (None, 0.0))
-        if actor is not None and now < until:
+        digest = _digest(header)
+        if actor := self._remembered(digest):
             return actor
+        now = self._clock.now().timestamp()
         forgotten = self._forgotten
         actor = await self._look_up(header)
         if actor is not None and forgotten == self._forgotten:
@@ -71,11 +74,19 @@ class Gatekeeper:
             self._known[digest] = actor, now + KNOWN_SECONDS
         return actor
 
+    def _remembered(self, digest: bytes) -> Actor | None:
+        actor, until = self._known.get(digest, (None, 0.0))
+        return actor if self._clock.now().timestamp() < until else None
+
     async def _look_up(self, header: str) -> Actor | None:
         # The table holds digests: what is compared takes no time that would tell of a secret.
         scheme, _, token = header.partition(" ")
         is_token = scheme.lower() == "bearer" and token.startswith(TOKEN_PREFIX)
         return await self._tokens.find(token) if is_token and len(token) <= MAX_TOKEN else None
+
+
+def _digest(header: str) -> bytes:
+    return sha256(header.encode("utf-8", "surrogateescape")).digest()
 
 
 class Failures:

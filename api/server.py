@@ -11,8 +11,10 @@ from aiohttp.typedefs import Handler, Middleware
 
 from ..domain.errors import LedgerError
 from . import problems
+from .auth import Gatekeeper
+from .ready.front import FRONT, Front
+from .ready.statuses import STATUSES, Statuses
 from .routes import ROUTES
-from .routes.standing import READY, Ready
 from .routes.stream import STREAMS, Streams
 from .routes.tokens import KEPT, Kept
 from .services import Services
@@ -37,10 +39,12 @@ def make_app(services: Services, routes: Iterable[Route] = ROUTES) -> web.Applic
     app = web.Application(middlewares=[_passage(services.metrics)])
     app[STREAMS] = streams = Streams(services.limits)
     app[KEPT] = Kept()
-    app[READY] = Ready(services)
+    gatekeeper = Gatekeeper(services)
+    app[STATUSES] = statuses = Statuses(services)
+    app[FRONT] = Front(services, statuses, gatekeeper)
     app[DECLARED] = list(routes)
     app.on_shutdown.append(streams.end)
-    endpoints = Endpoints(services)
+    endpoints = Endpoints(services, gatekeeper)
     check_declared(app, [_add(app, endpoints, route) for route in app[DECLARED]])
     return app
 
@@ -97,8 +101,12 @@ def _passage(metrics: Metrics) -> Middleware:
         seconds = perf_counter() - began
         if instance and _is_pipelined(request):
             await _cut_off(request, answer)
-        metrics.observe(request.method, _template(request), answer.status, seconds)
-        _log_request(request, answer, seconds, instance)
+        metrics.counted(request.method, _template(request), answer.status).add(seconds)
+        logs.note_request(
+            logs.Line(
+                request.method, request.path, answer.status, seconds, request.remote, instance
+            )
+        )
         return answer
 
     return passage
@@ -138,20 +146,3 @@ def _check_connection(request: web.Request) -> None:
 def _template(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return UNMATCHED if resource is None else resource.canonical
-
-
-def _log_request(
-    request: web.Request, answer: web.StreamResponse, seconds: float, instance: str | None
-) -> None:
-    # The query is left out: a person may have put a token there.
-    fields: dict[str, object] = {
-        "part": "http",
-        "method": request.method,
-        "path": request.path,
-        "status": answer.status,
-        "ms": round(seconds * 1000, 2),
-        "remote": request.remote,
-    }
-    if instance:
-        fields["instance"] = instance
-    logs.note("request", fields)

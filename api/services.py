@@ -51,6 +51,10 @@ class Directory(Protocol):
         """Return the subject id of a person, or None."""
         ...
 
+    async def erasures(self) -> int:
+        """Return how many people were erased so far: what was read before one is no more."""
+        ...
+
     async def ensure(self, kind: str, name: str) -> str:
         """Return the subject id of a person, a new one where there is none."""
         ...
@@ -106,6 +110,8 @@ class Limits:
     """How long a connection may take to bring the head of a request, the first or the next."""
     body_seconds: float = 20.0
     """How long a body may take to arrive."""
+    ready_bytes: int = 64 * 1024 * 1024
+    """Of all answers that are kept ready; 0 keeps none."""
     body_bytes: int = 64 * 1024 * 1024
     """Of all bodies in memory together."""
     requests: int = 1024

@@ -12,11 +12,11 @@ from ...domain.commands import AbortDeployment, Reason, RetryDeployment, Rollbac
 from ...domain.deployment import Deployment, stream_of
 from ...domain.errors import NotAvailableError, PreconditionFailedError, StateConflictError
 from ...domain.handlers import legal_actions
+from ..ready.statuses import STATUSES
 from ..wire import etag
 from ..wire.documents import StatusDocument
 from ..wire.endpoint import Call, Gives, Table
 from .deployments import accepted
-from .standing import READY
 
 routes = Table()
 _ACCEPTED = (Gives(HTTPStatus.ACCEPTED, StatusDocument, is_change=True),)
@@ -160,7 +160,7 @@ async def _check_unmoved(call: Call) -> None:
     header = call.request.headers.get(hdrs.IF_MATCH)
     if header is None:
         return
-    _, tag = await call.request.app[READY].get(call.named["id"])
+    tag = (await call.request.app[STATUSES].get(call.named["id"])).tag
     if not etag.is_named(header, tag):
         raise PreconditionFailedError(etag=tag)
 

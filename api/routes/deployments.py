@@ -15,6 +15,7 @@ from ...domain.errors import NotFoundError
 from ...domain.ledger import Receipt
 from ...projections import deployments, follower, targets
 from ...projections.follower import Slice
+from ..ready.statuses import STATUSES
 from ..services import Services
 from ..wire import answers, parameters
 from ..wire.accept import JSON, TEXT
@@ -22,7 +23,7 @@ from ..wire.documents import EventDocument, Page, PreviewDocument, StatusDocumen
 from ..wire.endpoint import Call, Gives, Table, page_of, told
 from ..wire.shown import Shown
 from .reading import shown_events
-from .standing import READY, position_of, settle, status_at
+from .standing import position_of, settle, status_at
 
 routes = Table()
 ACCEPTED = Gives(HTTPStatus.ACCEPTED, StatusDocument, is_change=True)
@@ -88,8 +89,9 @@ async def get_deployment(call: Call) -> web.StreamResponse:
     if (as_of := call.query.get(parameters.AS_OF.name)) is not None:
         position = await position_of(call.services, as_of)
         return answers.document(call.request, await status_at(call.services, name, position))
-    body, tag = await call.request.app[READY].get(name)
-    return answers.of_bytes(call.request, body, tag=tag, headers={"Content-Type": JSON})
+    status = await call.request.app[STATUSES].get(name)
+    headers = {"Content-Type": JSON}
+    return answers.of_bytes(call.request, status.body, tag=status.tag, headers=headers)
 
 
 @routes.get(

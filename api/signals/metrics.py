@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import add
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -14,6 +21,7 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 UNMATCHED = "unmatched"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BOUNDS = (*map(str, _SECONDS), "+Inf")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 
 
@@ -39,48 +47,72 @@ class Metrics:
         self._ledger = _Ledger()
         self.registry.register(self._ledger)
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "shipslog_http_requests",
-            "Requests answered.",
-            ("method", "route", "status"),
-            registry=self.registry,
-        )
-        self._durations = Histogram(
-            "shipslog_http_request_duration_seconds",
-            "Time from a request's headers to its answer.",
-            ("method", "route"),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
+        self._requests = _Requests()
+        self.registry.register(self._requests)
         self.streams = Gauge(
             "shipslog_event_streams", "Open streams of events.", registry=self.registry
         )
-        # Looking a child up by its labels costs more than counting does.
-        self._counters: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
-    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request; `route` is the template of its path, or UNMATCHED."""
-        known = self._counters.get((method, route, status))
-        if known is None:
-            known = self._children(method, route, status)
-        counter, histogram = known
-        counter.inc()
-        histogram.observe(seconds)
+    def counted(self, method: str, route: str, status: int) -> Counted:
+        """Return where requests of this kind are counted; `route` is a path's template."""
+        return self._requests.counted(method, route, status)
 
     def text(self, figures: Figures) -> bytes:
         """Return everything in Prometheus' text format."""
         self._ledger.figures = figures
         return generate_latest(self.registry)
 
-    def _children(self, method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+
+class Counted:
+    """Requests of one kind: how many took how long.
+
+    One thread counts, so nothing is locked: a client library's own counters cost more than an
+    answer from memory may.
+    """
+
+    __slots__ = ("seconds", "within")
+
+    def __init__(self) -> None:
+        self.within = [0] * (len(_SECONDS) + 1)
+        """For each bound those above the one before and not above it; last, those above all."""
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.within[bisect_left(_SECONDS, seconds)] += 1
+        self.seconds += seconds
+
+
+class _Requests(Collector):
+    """All requests, by method, route and status."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, int], Counted] = {}
+
+    def counted(self, method: str, route: str, status: int) -> Counted:
         named = method if method in _METHODS else "other"
-        children = (
-            self._requests.labels(named, route, str(status)),
-            self._durations.labels(named, route),
+        return self._counts.setdefault((named, route, status), Counted())
+
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily(
+            "shipslog_http_requests", "Requests answered.", labels=("method", "route", "status")
         )
-        if named == method:
-            self._counters[method, route, status] = children
-        return children
+        durations: dict[tuple[str, str], Counted] = {}
+        for (method, route, status), one in sorted(self._counts.items()):
+            requests.add_metric((method, route, str(status)), sum(one.within))
+            together = durations.setdefault((method, route), Counted())
+            together.within = list(map(add, together.within, one.within))
+            together.seconds += one.seconds
+        yield requests
+        histogram = HistogramMetricFamily(
+            "shipslog_http_request_duration_seconds",
+            "Time from a request's headers to its answer.",
+            labels=("method", "route"),
+        )
+        for labels, one in durations.items():
+            buckets = list(zip(_BOUNDS, accumulate(one.within), strict=True))
+            histogram.add_metric(labels, buckets, one.seconds)
+        yield histogram
 
 
 class _Ledger(Collector):

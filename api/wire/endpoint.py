@@ -169,10 +169,10 @@ DECLARED = web.AppKey("declared", list[Route])
 class Endpoints:
     """Turns routes into aiohttp handlers that share services, gatekeeper and limits."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, gatekeeper: Gatekeeper) -> None:
         self._services = services
         self._limits = services.limits
-        self._gatekeeper = Gatekeeper(services)
+        self._gatekeeper = gatekeeper
         self._intake = Intake(services.limits)
         self._in_flight = 0
 

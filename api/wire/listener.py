@@ -7,6 +7,7 @@ import resource
 
 from aiohttp import http_parser, web
 
+from ..ready.front import FRONT
 from ..services import Limits
 
 SPARE_FILES = 256
@@ -43,6 +44,8 @@ class Listener:
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen, and return the host and port; port 0 takes a free one."""
         await self.runner.setup()
+        if self.runner.server is not None and (front := self.runner.app.get(FRONT)):
+            self.runner.server.request_handler = front.before(self.runner.server.request_handler)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accept, host, port, backlog=BACKLOG)
         address = self._server.sockets[0].getsockname()

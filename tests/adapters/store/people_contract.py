@@ -39,13 +39,16 @@ class PeopleContract(Contract):
         alice = await store.directory.ensure("user", "alice")
         sealed = await store.keyring.seal(alice, "for Bob")
         secret, _ = await store.tokens.create(alice, Role.DEPLOYER, None)
+        assert await store.directory.erasures() == 0
         await store.directory.erase(alice)
+        assert await store.directory.erasures() == 1
         assert (await store.directory.resolve([alice]))[alice].name is None
         assert await store.directory.find("user", "alice") is None
         assert await store.keyring.open([sealed]) == {sealed: None}
         assert await store.tokens.find(secret) is None
         assert await store.directory.ensure("user", "alice") != alice
         await store.directory.erase(alice)
+        assert await store.directory.erasures() == 1
 
     async def test_only_a_known_subject_is_erased(self, store: Store) -> None:
         with pytest.raises(NotFoundError):

@@ -78,7 +78,7 @@ async def test_a_fault_of_ours_shows_nothing_of_itself(
         message = "a detail from within"
         raise ZeroDivisionError(message)
 
-    monkeypatch.setattr("shipslog.api.routes.standing.current", broken)
+    monkeypatch.setattr("shipslog.api.ready.statuses._standing", broken)
     answer = await defined.get("/v1/deployments/x")
     assert (answer.status, answer.slug) == (500, "internal")
     assert b"within" not in answer.body

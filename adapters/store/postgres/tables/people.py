@@ -22,6 +22,7 @@ ON CONFLICT (kind, name) DO NOTHING
 """
 _IS_KNOWN = "SELECT FROM subjects WHERE id = %s FOR UPDATE"
 _UNNAME = "UPDATE subjects SET name = NULL, erased_at = %s WHERE id = %s AND erased_at IS NULL"
+_ERASURES = "SELECT count(*) FROM subjects WHERE erased_at IS NOT NULL"
 _REVOKE = "UPDATE tokens SET revoked_at = %s WHERE subject = %s AND revoked_at IS NULL"
 _FORGET_KEY = "DELETE FROM personal_keys WHERE subject = %s"
 _KEY = "SELECT id, secret FROM personal_keys WHERE subject = %s"
@@ -66,6 +67,12 @@ class PostgresDirectory:
         async with self._connections.borrow() as connection:
             found = await (await connection.execute(_BY_ID, (text_array(ids),))).fetchall()
         return {row[0]: Subject(*row) for row in found}
+
+    async def erasures(self) -> int:
+        """Return how many subjects were erased so far."""
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_ERASURES)).fetchone()
+        return found[0] if found else 0
 
     async def erase(self, subject_id: str) -> None:
         """Forget a subject's name and destroy its key; its tokens are revoked.

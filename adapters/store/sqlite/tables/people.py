@@ -24,6 +24,7 @@ _SECRETS = """
 SELECT id, secret FROM personal_keys WHERE id IN (SELECT value FROM json_each(?))
 """
 _UNNAME = "UPDATE subjects SET name = NULL, erased_at = ? WHERE id = ? AND erased_at IS NULL"
+_ERASURES = "SELECT count(*) FROM subjects WHERE erased_at IS NOT NULL"
 _REVOKE = "UPDATE tokens SET revoked_at = ? WHERE subject = ? AND revoked_at IS NULL"
 
 
@@ -62,6 +63,12 @@ class SqliteDirectory:
         with self._readers.borrow() as connection:
             found = connection.execute(_BY_ID, (_list(ids),)).fetchall()
         return {row[0]: Subject(*row) for row in found}
+
+    async def erasures(self) -> int:
+        """Return how many subjects were erased so far."""
+        with self._readers.borrow() as connection:
+            count: int = connection.execute(_ERASURES).fetchone()[0]
+        return count
 
     async def erase(self, subject_id: str) -> None:
         """Forget a subject's name and destroy its key; its tokens are revoked.

@@ -15,7 +15,7 @@ from .auth import Gatekeeper
 from .ready.front import FRONT, Front
 from .ready.statuses import STATUSES, Statuses
 from .routes import ROUTES
-from .routes.stream import STREAMS, Streams
+from .routes.log.stream import STREAMS, Streams
 from .routes.tokens import KEPT, Kept
 from .services import Services
 from .signals import logs

@@ -5,13 +5,13 @@ from . import (
     actions,
     definitions,
     deployments,
-    events,
     history,
     probes,
     targets,
     tokens,
     views,
 )
+from .log import events
 
 ROUTES: tuple[Route, ...] = (
     *probes.routes,

@@ -22,7 +22,7 @@ from ..wire.accept import JSON, TEXT
 from ..wire.documents import EventDocument, Page, PreviewDocument, StatusDocument
 from ..wire.endpoint import Call, Gives, Table, page_of, told
 from ..wire.shown import Shown
-from .reading import shown_events
+from .log.reading import shown_events
 from .standing import position_of, settle, status_at
 
 routes = Table()

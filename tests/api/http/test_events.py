@@ -195,7 +195,7 @@ async def test_f42_a_client_that_stalls_is_closed(
 async def test_a_revoked_token_ends_its_stream(
     defined: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shipslog.api.routes.stream.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("shipslog.api.routes.log.stream.LOOK_SECONDS", 0.05)
     async with streaming(defined) as response:
         for token in await defined.store.tokens.list():
             if token.role is Role.VIEWER:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
-from ...domain.event import Recorded
-from ...projections import audit
-from ..services import Services
-from ..wire.documents import EventDocument
-from ..wire.shown import Shown
+from ....domain.event import Recorded
+from ....projections import audit
+from ...services import Services
+from ...wire.documents import EventDocument
+from ...wire.shown import Shown
 
 CHUNK = 200
 MAX_PAGE_BYTES = 8 * 1024 * 1024

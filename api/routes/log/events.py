@@ -6,14 +6,14 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from ...domain.access import Permission
-from ...domain.errors import InvalidCursorError
-from ..wire import answers, parameters
-from ..wire.accept import EVENT_STREAM, JSON
-from ..wire.documents import EventDocument, Page
-from ..wire.endpoint import Call, Gives, Table
-from ..wire.parameters import DEFAULT_LIMIT, MAX_POSITION, read_whole
-from ..wire.refusals import InvalidParameterError
+from ....domain.access import Permission
+from ....domain.errors import InvalidCursorError
+from ...wire import answers, parameters
+from ...wire.accept import EVENT_STREAM, JSON
+from ...wire.documents import EventDocument, Page
+from ...wire.endpoint import Call, Gives, Table
+from ...wire.parameters import DEFAULT_LIMIT, MAX_POSITION, read_whole
+from ...wire.refusals import InvalidParameterError
 from .reading import Wanted, page_after, shown_events
 from .stream import STREAMS
 

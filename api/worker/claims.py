@@ -38,12 +38,16 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled; what is under way then is left for the next owner."""
-        position = await self._shop.log.head()
+        position = None
         try:
             while True:
                 await self._claim()
-                await self._shop.log.wait_beyond(position, POLL_SECONDS)
-                position = await self._follow(position)
+                try:
+                    position = await self._follow(position)
+                except RetryableError as error:
+                    # A store that is away for a while comes back; a worker that ended does not.
+                    _log.warning("log_not_followed", detail=str(error))
+                    await asyncio.sleep(POLL_SECONDS)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -95,7 +99,11 @@ class Worker:
             except RetryableError as error:
                 _log.warning("not_released", stream=lease.stream, detail=str(error))
 
-    async def _follow(self, position: int) -> int:
+    async def _follow(self, position: int | None) -> int:
+        """Wake the owners of what was written above a position, and return where that ends."""
+        if position is None:
+            return await self._shop.log.head()
+        await self._shop.log.wait_beyond(position, POLL_SECONDS)
         while page := await self._shop.log.page(after=position, limit=PAGE):
             for recorded in page:
                 position = recorded.position

@@ -1,6 +1,7 @@
 """Takeovers and deaths in the middle of everything: each deployment goes on or is undone."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from shipslog.domain.append import Append, Appended
 from shipslog.domain.commands import AbortDeployment
 from shipslog.domain.deployment import StageStatus, Status
+from shipslog.domain.errors import OverloadedError
+from shipslog.domain.event import Recorded
 from shipslog.domain.target import Revision
 
 from .room import TARGET, Room
@@ -201,6 +204,24 @@ async def test_an_outcome_whose_append_is_refused_is_told_again(room: Room) -> N
     assert ended.status is Status.ABORTED
     assert ended.attempts["deploy.start"].status == "succeeded"
     assert room.machine.fleets == {}
+
+
+async def test_a_log_that_cannot_be_read_for_a_while_costs_no_worker(room: Room) -> None:
+    await room.begin(BUILD, DEPLOY)
+    await room.deployed("1.0.0")
+    read, refused = room.ledger.page, asyncio.Event()
+
+    async def away(*, after: int, limit: int) -> Sequence[Recorded]:
+        if refused.is_set():
+            return await read(after=after, limit=limit)
+        refused.set()
+        raise OverloadedError
+
+    room.ledger.page = away  # type: ignore[method-assign]
+    name = await room.deploy("2.0.0")
+    await refused.wait()
+    assert (await room.end_of(name)).status is Status.SUCCEEDED
+    assert (await room.deployed("3.0.0")).status is Status.SUCCEEDED
 
 
 async def first_revision(room: Room) -> Revision:

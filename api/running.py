@@ -5,82 +5,116 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..domain.deployment import Deployment
 from ..domain.environment import Environment
-from ..domain.ports import WorkQueue
+from ..domain.ports import Log, WorkQueue
 from ..domain.stages import Outside
+from ..domain.streams import Streams
 from ..domain.target import Target
-from ..projections import targets
 from .server import make_app
 from .services import Services
 from .signals import logs
 from .wire.listener import Listener
 from .worker.claims import Worker
 from .worker.keeper import Keeper
+from .worker.leases import Leases
 from .worker.owner import Workshop
 from .worker.restorer import Restorer
 
 LOOK_SECONDS = 1.0
+DRAIN_SECONDS = 10.0
+"""How long a worker that is told to end lets what changes a target come to its end."""
 
 _log = logs.get("up")
 
 
-@dataclass(frozen=True)
-class House:
-    """What the assembly has wired, to be run."""
+def _own_name() -> str:
+    return f"{os.uname().nodename}:{os.getpid()}"
 
-    services: Services
+
+@dataclass(frozen=True, kw_only=True)
+class Crew:
+    """What the worker of a process works with."""
+
+    log: Log
+    streams: Streams
     queue: WorkQueue
     outside: Outside
     system: str
     """Subject id of the system itself."""
-    token: int
-    """The token of every lease of this process."""
+    targets: Callable[[], Awaitable[Iterable[str]]]
+    """Names the targets that may have to be restored."""
+    lease_seconds: float | None
+    """None where a lease lasts as long as the process has the store."""
+    name: str = field(default_factory=_own_name)
 
 
-async def run(house: House, host: str, port: int, ready: Callable[[str], None]) -> None:
-    """Serve, work and follow until SIGTERM or SIGINT, or until a part fails for good."""
+@dataclass(frozen=True)
+class Part:
+    """Something that a process does: what goes on at once, and how it begins and ends in order."""
+
+    goes_on: Sequence[Coroutine[Any, Any, None]]
+    begin: Callable[[], Awaitable[None]]
+    end: Callable[[], Awaitable[None]]
+
+
+async def run(*parts: Part) -> None:
+    """Do all parts until SIGTERM or SIGINT, or until one of them fails for good."""
     logs.configure()
     ended = _when_told_to_end()
-    listener = Listener(make_app(house.services))
-    parts = _parts(house)
+    tasks = [asyncio.create_task(one) for part in parts for one in part.goes_on]
     try:
+        for part in parts:
+            await part.begin()
+        await asyncio.wait((ended, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await asyncio.gather(*(part.end() for part in parts))
+        for task in tasks:
+            task.cancel()
+        await _settled(tasks)
+
+
+def serving(services: Services, host: str, port: int, ready: Callable[[str], None]) -> Part:
+    """Return the part that answers HTTP and follows the log; `ready` learns its address."""
+    listener = Listener(make_app(services))
+
+    async def begin() -> None:
         bound_host, bound_port = await listener.start(host, port)
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
         ready(f"http://{shown}:{bound_port}")
-        await asyncio.wait((ended, *parts), return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await listener.stop()
-        for part in parts:
-            part.cancel()
-        await _settled(parts)
+
+    return Part((services.follower.run(), _until_broken(services)), begin, listener.stop)
 
 
-def _parts(house: House) -> list[asyncio.Task[None]]:
-    services = house.services
+def working(crew: Crew) -> Part:
+    """Return the part that carries deployments on, and restores what is live."""
     keeping: set[asyncio.Task[None]] = set()
 
     def on_end(deployment: Deployment, target: Target, where: Environment) -> None:
         _log.info("deployment_ended", deployment=deployment.id, status=deployment.status.value)
-        task = asyncio.create_task(_forget(house, target, where))
+        task = asyncio.create_task(_forget(crew, target, where))
         keeping.add(task)
         task.add_done_callback(keeping.discard)
 
-    workshop = Workshop(services.log, services.door.streams, house.outside, house.system, on_end)
+    workshop = Workshop(crew.log, crew.streams, crew.outside, crew.system, on_end)
+    leases = Leases(crew.name, crew.queue, crew.lease_seconds)
     keeper = Keeper(workshop)
-    worker = Worker(f"{os.uname().nodename}:{os.getpid()}", house.queue, workshop, keeper)
-    restorer = Restorer(house.token, workshop, keeper, lambda: _targets(services))
-    running: Sequence[Coroutine[Any, Any, None]] = (
-        services.follower.run(),
-        worker.run(),
-        restorer.run(),
-        _until_broken(services),
-    )
-    return [asyncio.create_task(part) for part in running]
+    worker = Worker(leases, workshop, keeper)
+    restorer = Restorer(leases, crew.outside.clock, keeper, crew.targets)
+
+    async def drain() -> None:
+        if crew.lease_seconds is not None:
+            await asyncio.gather(worker.drain(DRAIN_SECONDS), restorer.drain(DRAIN_SECONDS))
+
+    return Part((leases.run(), worker.run(), restorer.run()), _at_once, drain)
+
+
+async def _at_once() -> None:
+    """Begin without ceremony."""
 
 
 async def _until_broken(services: Services) -> None:
@@ -90,20 +124,16 @@ async def _until_broken(services: Services) -> None:
     raise broken
 
 
-async def _forget(house: House, target: Target, where: Environment) -> None:
+async def _forget(crew: Crew, target: Target, where: Environment) -> None:
     """Let the platform delete the workspaces that the bounded history no longer names."""
     kept = target.workspaces_kept(where.document["history_limit"])
     gone = [name for name in target.finished if name not in kept]
     if not gone:
         return
     try:
-        await house.outside.platform.forget(target.name, gone)
+        await crew.outside.platform.forget(target.name, gone)
     except Exception as error:  # noqa: BLE001 - the next end of a deployment tries again
         _log.warning("workspaces_kept", target=target.name, detail=str(error))
-
-
-async def _targets(services: Services) -> list[str]:
-    return await services.follower.views.read(targets.names)
 
 
 def _when_told_to_end() -> asyncio.Future[None]:
@@ -119,7 +149,7 @@ def _when_told_to_end() -> asyncio.Future[None]:
     return ended
 
 
-async def _settled(parts: Sequence[asyncio.Task[None]]) -> None:
-    for result in await asyncio.gather(*parts, return_exceptions=True):
+async def _settled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(result, Exception):
             raise result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
@@ -32,8 +32,8 @@ class Settings:
 
     data: Path
     """The data folder of the embedded store, absolute."""
-    postgres: str | None = None
-    """The URL of a PostgreSQL database; None for the embedded store."""
+    postgres: str | None = field(default=None, repr=False)
+    """The URL of a PostgreSQL database, maybe with a password; None for the embedded store."""
     lease_seconds: float = 15.0
     roots: tuple[Path, ...] = ()
     """Folders under which a pipeline's source may lie, absolute."""

@@ -28,6 +28,9 @@ from .event import (
 from .ledger import Door
 from .ports import Clock
 
+HELD = "target:"
+"""Streams that are held and never claimed."""
+
 
 class Ledger(Application[str]):
     """A log, its work queue and its door, all in memory."""
@@ -89,9 +92,17 @@ class Ledger(Application[str]):
     async def claim(self, owner: str, limit: int) -> Sequence[Lease]:
         """Implement `WorkQueue.claim`."""
         now = self.clock.now()
-        free = [s for s, at in self.due.items() if at <= now and s not in self.owners][:limit]
+        due = (s for s, at in self.due.items() if at <= now and not s.startswith(HELD))
+        free = [stream for stream in due if stream not in self.owners][:limit]
         self.owners.update({stream: Lease(stream, self.token, owner) for stream in free})
         return [self.owners[stream] for stream in free]
+
+    async def hold(self, owner: str, stream: str) -> Lease | None:
+        """Implement `WorkQueue.hold`."""
+        if stream in self.owners:
+            return None
+        self.owners[stream] = Lease(stream, self.token, owner)
+        return self.owners[stream]
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Implement `WorkQueue.renew`: in memory a lease lasts until it is given back."""

@@ -78,6 +78,13 @@ class WorkQueue(Protocol):
         """Take due, unowned deployments for an owner, each under a token that only grows."""
         ...
 
+    async def hold(self, owner: str, stream: str) -> Lease | None:
+        """Take a `target:…` that nobody owns, due or not, under a token above all before it.
+
+        It is given back by forgetting it, and never claimed. None where somebody owns it.
+        """
+        ...
+
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Let leases last longer, and return those that still hold; others are lost for good."""
         ...

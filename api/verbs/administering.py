@@ -10,12 +10,14 @@ import typer
 from ...domain.errors import NotFoundError
 from ..terminal import output
 from ..wire.shapes import Document
-from .here import at_server_or_here, head_of, settings_here, with_store
+from .here import at_server_or_here, settings_here, with_archive, with_services
 from .options import AsJson, duration
 
 if TYPE_CHECKING:
+    from ...projections.follower import Views
+    from ..assembly import Archive
     from ..client import Client
-    from ..running import House
+    from ..services import Services
 
 TOKENS = "/v1/tokens"
 TOKEN_COLUMNS = ("ID", "SUBJECT", "ROLE", "CREATED", "EXPIRES", "USED")
@@ -69,13 +71,13 @@ def revoke_token(
 def database_status(*, as_json: AsJson = False) -> None:
     """Say what the data folder holds, and how far its read models are."""
     from ...projections.follower import standing
-    from ..assembly import archive, views
+
+    async def asked(opened: Archive, rows: Views) -> Document:
+        at = await rows.read(standing)
+        return {"position": await opened.log.head(), "views_position": at.position}
 
     settings = settings_here()
-    with archive(settings) as opened, views(settings) as stored:
-        facts: Document = {"data": str(settings.data), "position": head_of(opened)}
-        with stored.reading() as db:
-            facts["views_position"] = standing(db).position
+    facts: Document = {"data": str(settings.data)} | with_archive(asked)
     facts["bytes"] = {p.name: p.stat().st_size for p in sorted(settings.data.glob("*.db*"))}
     if as_json:
         output.put_json(facts)
@@ -96,7 +98,7 @@ def _create_here(body: Document) -> Document:
     from ..routes.tokens import NewToken, create
 
     asked = parse(NewToken, body)
-    created = with_store(lambda house: create(house.services, asked))
+    created = with_services(lambda services: create(services, asked))
     document: Document = msgspec.to_builtins(created)
     return document
 
@@ -110,10 +112,10 @@ def _list_here() -> list[Document]:
 
     from ..routes.tokens import listed
 
-    async def here(house: House) -> list[Document]:
-        return [msgspec.to_builtins(token) for token in await listed(house.services)]
+    async def here(services: Services) -> list[Document]:
+        return [msgspec.to_builtins(token) for token in await listed(services)]
 
-    return with_store(here)
+    return with_services(here)
 
 
 async def _revoked(client: Client, token: str) -> None:
@@ -123,8 +125,5 @@ async def _revoked(client: Client, token: str) -> None:
 
 
 def _revoke_here(token: str) -> None:
-    async def here(house: House) -> bool:
-        return await house.services.tokens.revoke(token)
-
-    if not with_store(here):
+    if not with_services(lambda services: services.tokens.revoke(token)):
         raise NotFoundError(kind="token")

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..settings import Settings
 from ..terminal import output, rows
 from ..wire.shapes import Document
 from .asking import ExitCode
-from .here import at_server_or_here, head_of, settings_here, with_store
+from .here import at_server_or_here, with_archive, with_services
 from .options import AsJson, AsOf
 
 if TYPE_CHECKING:
-    from ...projections.follower import Rebuilt
+    from ...projections.follower import Rebuilt, Views
+    from ...projections.replay import Replayed
     from ..assembly import Archive
     from ..client import Client
-    from ..running import House
+    from ..services import Services
     from .replaying import Transition
 
 
@@ -41,23 +41,22 @@ def replay(
     if check and as_of:
         message = "--check looks at the read models as they are: without --as-of."
         raise typer.BadParameter(message)
-    settings = settings_here()
     if check:
-        return _check(settings, as_json=as_json)
+        return _check(as_json=as_json)
     if everything:
-        return _replay_all(settings, as_of, as_json=as_json)
-    return _replay_one(settings, deployment, as_of, as_json=as_json)
+        return _replay_all(as_of, as_json=as_json)
+    return _replay_one(deployment, as_of, as_json=as_json)
 
 
 def verify(*, as_json: AsJson = False) -> ExitCode:
     """Check every event: hashes, columns, order, and that no position is missing."""
     import msgspec
 
-    from ..assembly import archive
+    async def verified(opened: Archive, _: Views) -> tuple[int, list[Document]]:
+        position = await opened.log.head()
+        return position, [msgspec.to_builtins(finding) for finding in opened.log.verify()]
 
-    with archive(settings_here()) as opened:
-        position = head_of(opened)
-        findings = [msgspec.to_builtins(finding) for finding in opened.log.verify()]
+    position, findings = with_archive(verified)
     if as_json:
         output.put_json({"position": position, "findings": findings})
     else:
@@ -88,21 +87,17 @@ def export(
     return ExitCode.REFUSED
 
 
-def _replay_one(settings: Settings, name: str, as_of: str | None, *, as_json: bool) -> ExitCode:
-    import asyncio
-
+def _replay_one(name: str, as_of: str | None, *, as_json: bool) -> ExitCode:
     import msgspec
 
-    from ..assembly import archive
     from .replaying import Replay, position_meant
 
     stream = name if ":" in name else f"deployment:{name}"
 
-    async def transitions(opened: Archive) -> list[Transition]:
+    async def transitions(opened: Archive, _: Views) -> list[Transition]:
         return await Replay(opened, await position_meant(opened, as_of)).transitions(stream)
 
-    with archive(settings) as opened:
-        steps = asyncio.run(transitions(opened))
+    steps = with_archive(transitions)
     if as_json:
         output.put_json({"items": [msgspec.to_builtins(step) for step in steps], "next": None})
     else:
@@ -110,18 +105,16 @@ def _replay_one(settings: Settings, name: str, as_of: str | None, *, as_json: bo
     return ExitCode.DONE
 
 
-def _replay_all(settings: Settings, as_of: str | None, *, as_json: bool) -> ExitCode:
-    import asyncio
-
+def _replay_all(as_of: str | None, *, as_json: bool) -> ExitCode:
     import msgspec
 
     from ...projections.replay import replay_all
-    from ..assembly import archive
     from .replaying import position_meant
 
-    with archive(settings) as opened:
-        upto = asyncio.run(position_meant(opened, as_of))
-        replayed = replay_all(opened.log.scan(upto=upto))
+    async def folded(opened: Archive, _: Views) -> Replayed:
+        return replay_all(opened.log.scan(upto=await position_meant(opened, as_of)))
+
+    replayed = with_archive(folded)
     figures: dict[str, Any] = msgspec.to_builtins(replayed)
     figures["events_per_second"] = round(replayed.events_per_second)
     if as_json:
@@ -135,17 +128,17 @@ def _replay_all(settings: Settings, as_of: str | None, *, as_json: bool) -> Exit
     return ExitCode.DONE
 
 
-def _check(settings: Settings, *, as_json: bool) -> ExitCode:
+def _check(*, as_json: bool) -> ExitCode:
     import msgspec
 
     from ...projections.replay import check
-    from ..assembly import archive, views
 
-    with archive(settings) as opened, views(settings) as stored:
+    async def checked(opened: Archive, rows: Views) -> tuple[list[Document], list[Document]]:
         findings = [msgspec.to_builtins(finding) for finding in opened.log.verify()]
-        differences = [
-            msgspec.to_builtins(one, enc_hook=str) for one in check(opened.log.scan(), stored)
-        ]
+        differences = check(opened.log.scan(), rows)
+        return findings, [msgspec.to_builtins(one, enc_hook=str) for one in differences]
+
+    findings, differences = with_archive(checked)
     if as_json:
         output.put_json({"findings": findings, "differences": differences})
     else:
@@ -193,9 +186,9 @@ async def _rebuilt(client: Client, stream: str | None) -> Document:
 def _rebuild_here(stream: str | None) -> Document:
     import msgspec
 
-    async def rebuilt(house: House) -> Rebuilt:
-        follower = house.services.follower
+    async def rebuilt(services: Services) -> Rebuilt:
+        follower = services.follower
         return await (follower.rebuild_stream(stream) if stream else follower.rebuild())
 
-    done: Document = msgspec.to_builtins(with_store(rebuilt))
+    done: Document = msgspec.to_builtins(with_services(rebuilt))
     return done

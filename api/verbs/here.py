@@ -8,27 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ...domain.errors import NotAvailableError
 from ..settings import Settings, from_environment
 from ..wire.shapes import UnreachableError
 from .asking import ask
 
 if TYPE_CHECKING:
+    from ...projections.follower import Views
     from ..assembly import Archive
     from ..client import Client
-    from ..running import House
+    from ..services import Services
 
 T = TypeVar("T")
 
 
 def settings_here() -> Settings:
-    """Return the settings of the environment; without it the data folder that `up` ran with last.
-
-    Errors: NotAvailableError for PostgreSQL.
-    """
+    """Return the settings of the environment, else with the data folder that `up` ran with last."""
     settings = from_environment()
-    if settings.postgres:
-        raise NotAvailableError(feature="PostgreSQL")
     if "SHIPSLOG_DATA" in os.environ or "SHIPSLOG_DATABASE_URL" in os.environ:
         return settings
     from ..user_config import stored
@@ -49,21 +44,31 @@ def at_server_or_here(
         return alternative()
 
 
-def with_store(job: Callable[[House], Awaitable[T]]) -> T:
-    """Do something with the store that no server has open. Errors: StoreLockedError."""
+def with_services(job: Callable[[Services], Awaitable[T]]) -> T:
+    """Do something as a server would; the embedded store must not be open in another process.
+
+    Errors: StoreLockedError.
+    """
     import asyncio
 
-    from ..assembly import embedded
+    from ..assembly import house
 
     async def done() -> T:
-        async with embedded(settings_here()) as house:
-            return await job(house)
+        async with house(settings_here()) as opened:
+            return await job(await opened.services())
 
     return asyncio.run(done())
 
 
-def head_of(archive: Archive) -> int:
-    """Return the position of the newest event."""
+def with_archive(job: Callable[[Archive, Views], Awaitable[T]]) -> T:
+    """Do something with the ledger and the read models, which are only read."""
     import asyncio
 
-    return asyncio.run(archive.log.head())
+    from ..assembly import archive, views
+
+    async def done() -> T:
+        settings = settings_here()
+        async with archive(settings) as opened, views(settings) as rows:
+            return await job(opened, rows)
+
+    return asyncio.run(done())

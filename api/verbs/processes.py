@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ...domain.errors import NotAvailableError
-from ..settings import DEFAULT_LISTEN, Settings, from_environment
+from ..settings import DEFAULT_LISTEN, from_environment
 from ..terminal import output
 from .asking import ExitCode
 
@@ -18,7 +17,6 @@ Listen = Annotated[
 Data = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The data folder; SHIPSLOG_DATA without it.")
 ]
-POSTGRESQL = "PostgreSQL"
 APART = (
     "shipslog: "
     "serve and worker as separate processes need PostgreSQL (SHIPSLOG_DATABASE_URL=postgresql://…);"
@@ -29,8 +27,6 @@ APART = (
 def up(*, listen: Listen = None, data: Data = None) -> None:
     """Run everything in one process: server, worker and the embedded store."""
     settings = from_environment(listen=listen, data=data)
-    if settings.postgres:
-        raise NotAvailableError(feature=POSTGRESQL)
     from ..assembly import run_up
 
     run_up(settings, lambda url, token: announce(url, token, settings.data))
@@ -38,12 +34,24 @@ def up(*, listen: Listen = None, data: Data = None) -> None:
 
 def serve(*, listen: Listen = None) -> ExitCode:
     """Run the server alone; a worker does the deploying."""
-    return _apart(from_environment(listen=listen))
+    settings = from_environment(listen=listen)
+    if not settings.postgres:
+        return _refused()
+    from ..assembly import run_serve
+
+    run_serve(settings, lambda url, token: announce(url, token, settings.data))
+    return ExitCode.DONE
 
 
 def worker() -> ExitCode:
     """Run a worker alone; any number may run."""
-    return _apart(from_environment())
+    settings = from_environment()
+    if not settings.postgres:
+        return _refused()
+    from ..assembly import run_worker
+
+    run_worker(settings, lambda name: output.put_row(("worker", name)))
+    return ExitCode.DONE
 
 
 def agent(
@@ -61,9 +69,7 @@ def agent(
     return ExitCode.DONE
 
 
-def _apart(settings: Settings) -> ExitCode:
-    if settings.postgres:
-        raise NotAvailableError(feature=POSTGRESQL)
+def _refused() -> ExitCode:
     output.say(APART)
     return ExitCode.REFUSED
 

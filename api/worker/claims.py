@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
 
 import structlog
 
-from ...domain.append import Lease
 from ...domain.deployment import stream_of as deployment_stream
-from ...domain.errors import FencedError, RetryableError
-from ...domain.ports import WorkQueue
+from ...domain.errors import FencedError, FenceLostError, RetryableError
 from .keeper import Keeper
+from .leases import Leases, Tenure
 from .owner import Owner, Workshop
 
 CLAIM_LIMIT = 256
-POLL_SECONDS = 1.0
+POLL_SECONDS = 0.5
 PAGE = 1000
 
 _log = structlog.get_logger()
@@ -23,13 +24,14 @@ _log = structlog.get_logger()
 class Worker:
     """Owns deployments under leases; any number of owners at once, none delays another."""
 
-    def __init__(self, name: str, queue: WorkQueue, workshop: Workshop, keeper: Keeper) -> None:
-        self._name = name
-        self._queue = queue
+    def __init__(self, leases: Leases, workshop: Workshop, keeper: Keeper) -> None:
+        self._leases = leases
         self._shop = workshop
         self._keeper = keeper
         self._owners: dict[str, Owner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claiming = asyncio.Lock()
+        self._is_draining = False
 
     @property
     def owned(self) -> int:
@@ -38,72 +40,92 @@ class Worker:
 
     async def run(self) -> None:
         """Work until cancelled; what is under way then is left for the next owner."""
-        position = None
+        position: int | None = None
         try:
             while True:
-                await self._claim()
                 try:
-                    position = await self._follow(position)
+                    position = await self._go_on(position)
                 except RetryableError as error:
-                    # A store that is away for a while comes back; a worker that ended does not.
-                    _log.warning("log_not_followed", detail=str(error))
+                    _log.warning("nothing_claimed", detail=str(error))
                     await asyncio.sleep(POLL_SECONDS)
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._end(self._tasks)
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing more and give back what is held, each deployment where nothing is cut off.
+
+        What has not come to such a place after so many seconds is given back all the same.
+        """
+        self._is_draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                # What is just being claimed is not known to be ours before the answer is here.
+                async with self._claiming:
+                    for owner in self._owners.values():
+                        owner.leave()
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        late = [owner.tenure for owner in self._owners.values()]
+        await self._end(self._tasks)
+        for tenure in late:
+            with suppress(RetryableError):
+                await self._leases.give_back(tenure)
+
+    async def _go_on(self, position: int | None) -> int:
+        if position is None:
+            position = await self._shop.log.head()
+        await self._claim()
+        await self._shop.log.wait_beyond(position, POLL_SECONDS)
+        return await self._follow(position)
 
     async def _claim(self) -> None:
-        try:
-            leases = await self._queue.claim(self._name, CLAIM_LIMIT)
-        except RetryableError as error:
-            _log.warning("nothing_claimed", detail=str(error))
-            return
-        for lease in leases:
-            if lease.stream not in self._owners:
-                self._own(lease)
+        async with self._claiming:
+            if self._is_draining:
+                return
+            for tenure in await self._leases.claim(CLAIM_LIMIT):
+                if tenure.lease.stream not in self._owners:
+                    self._own(tenure)
 
-    def _own(self, lease: Lease) -> None:
-        owner = Owner(lease, self._shop, self._keeper)
-        self._owners[lease.stream] = owner
-        task = asyncio.create_task(self._carry(lease, owner))
+    def _own(self, tenure: Tenure) -> None:
+        owner = Owner(tenure, self._shop, self._keeper)
+        self._owners[tenure.lease.stream] = owner
+        task = asyncio.create_task(self._carry(tenure, owner))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, lease: Lease, owner: Owner) -> None:
+    async def _carry(self, tenure: Tenure, owner: Owner) -> None:
         try:
-            is_done = await self._is_carried(lease.stream, owner)
+            is_done = await self._is_carried(tenure, owner)
         finally:
-            del self._owners[lease.stream]
-        if not is_done:
-            await self._give_back(lease)
+            del self._owners[tenure.lease.stream]
+        if is_done:
+            self._leases.drop(tenure)
+        else:
+            await self._give_back(tenure)
 
-    async def _is_carried(self, stream: str, owner: Owner) -> bool:
+    async def _is_carried(self, tenure: Tenure, owner: Owner) -> bool:
         """Say whether a deployment has come to its end; an owner takes no other down with it."""
+        stream = tenure.lease.stream
         try:
-            await owner.run()
+            return await _while_held(tenure, owner)
         except FencedError as error:
             _log.warning("deployment_taken_over", stream=stream, detail=str(error))
         except Exception:  # noqa: BLE001 - whatever it is, the deployment needs another owner
             _log.exception("owner_failed", stream=stream)
-        else:
-            return True
+        if not self._is_draining:
+            await asyncio.sleep(POLL_SECONDS)
         return False
 
-    async def _give_back(self, lease: Lease) -> None:
+    async def _give_back(self, tenure: Tenure) -> None:
         """Let it be due again: the next claim starts from what the log says."""
         while True:
-            await asyncio.sleep(POLL_SECONDS)
             try:
-                return await self._queue.release(lease, None)
+                return await self._leases.give_back(tenure)
             except RetryableError as error:
-                _log.warning("not_released", stream=lease.stream, detail=str(error))
+                _log.warning("not_released", stream=tenure.lease.stream, detail=str(error))
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _follow(self, position: int | None) -> int:
-        """Wake the owners of what was written above a position, and return where that ends."""
-        if position is None:
-            return await self._shop.log.head()
-        await self._shop.log.wait_beyond(position, POLL_SECONDS)
+    async def _follow(self, position: int) -> int:
         while page := await self._shop.log.page(after=position, limit=PAGE):
             for recorded in page:
                 position = recorded.position
@@ -111,3 +133,25 @@ class Worker:
                 if concerned and (owner := self._owners.get(deployment_stream(concerned))):
                     owner.wake()
         return position
+
+    @staticmethod
+    async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+        ending = [*tasks]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+
+
+async def _while_held(tenure: Tenure, owner: Owner) -> bool:
+    """Carry a deployment on; FencedError as soon as its lease must not be relied on any more."""
+    carrying = asyncio.create_task(owner.run())
+    ended = asyncio.create_task(tenure.ended.wait())
+    try:
+        await asyncio.wait((carrying, ended), return_when=asyncio.FIRST_COMPLETED)
+        if not carrying.done():
+            raise FenceLostError(stream=tenure.lease.stream, token=tenure.lease.token)
+        return carrying.result()
+    finally:
+        ended.cancel()
+        carrying.cancel()
+        await asyncio.gather(carrying, ended, return_exceptions=True)

@@ -1,18 +1,20 @@
 """Keeper: what the log says is live runs, also after the agent or an instance has died.
 
 A look that finds everything as it should be writes nothing. Who looks must have the right to
-change the target: its holder's owner while it is held, else whoever has the store.
+change the target: its holder's owner while it is held, else whoever holds the target's own lease.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from ...domain.append import Lease
+from ...domain.append import Due, Lease
 from ...domain.errors import (
     ConflictError,
     LedgerError,
@@ -27,6 +29,8 @@ from ...domain.streams import Streams
 from ...domain.target import Revision, Serving, Target
 from ...domain.target import stream_of as target_stream
 from ...domain.transaction import Transaction
+from .guard import GuardedPlatform
+from .leases import Leases, Tenure
 
 if TYPE_CHECKING:
     from .owner import Workshop
@@ -37,6 +41,17 @@ LONGEST_PAUSE = 60.0
 AGAIN_SECONDS = 0.05
 
 _log = structlog.get_logger()
+
+
+class Death(NamedTuple):
+    """What was live at a target and is gone."""
+
+    target: Target
+    live: Revision
+    serving: Serving
+    gone: str
+    is_its_own: bool
+    """Whether it went by itself, and not with its agent."""
 
 
 class Keeper:
@@ -50,13 +65,39 @@ class Keeper:
         self._pauses: dict[str, tuple[float, datetime]] = {}
         self._tries: Counter[str] = Counter()
 
-    async def keep(self, name: str, lease: Lease, holder: str | None) -> None:
+    async def keep(self, name: str, tenure: Tenure, holder: str) -> None:
         """Restore a target if what is live there is gone, as long as `holder` holds it."""
+        async with self._trying(name) as is_tried:
+            if is_tried and (death := await self._look(name, holder)):
+                await self._restore(death, tenure)
+
+    async def keep_free(self, name: str, leases: Leases) -> None:
+        """Restore a target that nobody holds if what is live there is gone.
+
+        What is done is done under a lease of its own, whose token is above that of every owner of
+        the deployments before; whoever gets none leaves it to who has it.
+        """
+        async with self._trying(name) as is_tried:
+            if not is_tried or not await self._look(name, None):
+                return
+            tenure = await leases.hold(target_stream(name))
+            if tenure is None:
+                return
+            try:
+                # Another may have seen to it between the look and the lease.
+                if death := await self._look(name, None):
+                    await self._restore(death, tenure)
+            finally:
+                await leases.give_back(tenure, Due(tenure.lease.stream, None))
+
+    @asynccontextmanager
+    async def _trying(self, name: str) -> AsyncGenerator[bool]:
+        """Say whether a target's turn has come; a failure pauses it and takes no other down."""
         if self._is_paused(name):
+            yield False
             return
         try:
-            if await self._finds_a_death(name, lease, holder):
-                self._pause(name)
+            yield True
         except PlatformUnavailableError as error:
             _log.warning("platform_unavailable", target=name, detail=str(error))
         except LedgerError as error:
@@ -66,12 +107,12 @@ class Keeper:
             self._pause(name)
             _log.exception("restore_failed", target=name)
 
-    async def _finds_a_death(self, name: str, lease: Lease, holder: str | None) -> bool:
-        """Restore what is gone; say whether it went by itself, and not with its agent."""
+    async def _look(self, name: str, holder: str | None) -> Death | None:
+        """Return what is gone, or None where all is well or somebody else holds the target."""
         target = await self._streams.load(Target, target_stream(name))
         serving, live = target.serving, target.live
         if target.holder != holder or serving is None or live is None:
-            return False
+            return None
         route = await self._outside.platform.routed(name)
         instances = await self._outside.platform.instances(name, live.id)
         missing = live.capacity - sum(instance.alive for instance in instances)
@@ -82,29 +123,31 @@ class Keeper:
         elif places(instances) != target.places.get(live.id):
             gone = "it was brought back, and that was not recorded"
         else:
-            return False
-        await self._restore(target, live, serving, lease, gone)
-        return missing > 0 and bool(instances)
+            return None
+        return Death(target, live, serving, gone, missing > 0 and bool(instances))
 
-    async def _restore(
-        self, target: Target, live: Revision, serving: Serving, lease: Lease, gone: str
-    ) -> None:
-        platform = self._outside.platform
-        effect = self._effect(target, live, lease)
+    async def _restore(self, death: Death, tenure: Tenure) -> None:
+        target, live, serving = death.target, death.live, death.serving
+        platform = GuardedPlatform(self._outside.platform, tenure)
+        effect = self._effect(target, live, tenure.lease)
         instances = await platform.start(effect, revision_spec(live, self._outside.secrets))
         await platform.route(effect, Route(serving.listen, serving.weights))
-        if not any(instance.alive for instance in instances):
+        if any(instance.alive for instance in instances):
+            restored = Target.Restored(
+                revision=live.id, detail=death.gone, instances=places(instances)
+            )
+            _log.warning("target_restored", target=target.name, detail=death.gone)
+            await self._record(target, restored, tenure.lease)
+        else:
             why = instances[0].detail if instances else None
             _log.warning("restore_failed", target=target.name, detail=why or "all ended at once")
-            return
-        restored = Target.Restored(revision=live.id, detail=gone, instances=places(instances))
-        _log.warning("target_restored", target=target.name, detail=gone)
-        await self._record(target, restored, lease)
+        if death.is_its_own:
+            self._pause(target.name)
 
     def _effect(self, target: Target, live: Revision, lease: Lease) -> Effect:
         # Each time another key: what has ended under one is not started under it again.
         self._tries[target.name] += 1
-        stage = f"restore-{target.version}"
+        stage = f"restore-{target.version}-{lease.token}"
         key = EffectKey(live.deployment, stage, self._tries[target.name])
         deadline = self._outside.clock.now() + timedelta(seconds=EFFECT_SECONDS)
         return Effect(key, target.name, Fence(target.held_at, lease.token), deadline)

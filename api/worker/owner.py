@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from ...domain.append import Lease
 from ...domain.commands import FinishStage
 from ...domain.deployment import Deployment
 from ...domain.environment import Environment
@@ -29,7 +28,9 @@ from ...domain.target import Target
 from ...domain.target import stream_of as target_stream
 from ...domain.transaction import Transaction
 from .attempt import Attempt
+from .guard import GuardedPlatform
 from .keeper import LOOK_SECONDS, Keeper
+from .leases import Tenure
 
 RETRY_SECONDS = 0.2
 _ROUTING = (SwitchSpec, RestoreSpec)
@@ -51,28 +52,44 @@ class Workshop:
 class Owner:
     """One deployment under one lease."""
 
-    def __init__(self, lease: Lease, workshop: Workshop, keeper: Keeper) -> None:
-        self._lease = lease
+    def __init__(self, tenure: Tenure, workshop: Workshop, keeper: Keeper) -> None:
+        self.tenure = tenure
+        self._lease = tenure.lease
+        self._platform = GuardedPlatform(workshop.outside.platform, tenure)
         self._shop = workshop
         self._keeper = keeper
         self._wake = asyncio.Event()
         self._tries: dict[tuple[str, int], Attempt] = {}
         self._keeping: asyncio.Task[None] | None = None
+        self._is_leaving = False
         self._next_look: datetime = workshop.outside.clock.now()
 
     def wake(self) -> None:
         """Look at the log again: somebody else has written to it."""
         self._wake.set()
 
-    async def run(self) -> None:
-        """Carry the deployment to its end. Errors: FencedError if somebody has taken over."""
+    def leave(self) -> None:
+        """Begin nothing more, and stop where the next owner finds nothing under way."""
+        self._is_leaving = True
+        self._wake.set()
+
+    async def run(self) -> bool:
+        """Carry the deployment on; say whether it has come to its end, or is left to another.
+
+        Errors: FencedError if somebody has taken over.
+        """
         try:
             while True:
                 self._wake.clear()
+                if self._is_leaving:
+                    await self._platform.quiet()
+                    if self._keeping:
+                        await asyncio.wait([self._keeping])
+                    return False
                 deployment, target, where = await self._load()
                 if deployment.is_final:
                     self._shop.on_end(deployment, target, where)
-                    return
+                    return True
                 if not await self._advance(deployment, target, where):
                     await self._wait(deployment, target)
         finally:
@@ -126,6 +143,7 @@ class Owner:
         ]
 
     async def _store(self, transaction: Transaction) -> bool:
+        self.tenure.require()
         try:
             appended = await self._shop.log.append(transaction.append())
         except ConflictError:
@@ -160,7 +178,7 @@ class Owner:
             return
         if now >= self._next_look:
             self._next_look = now + timedelta(seconds=LOOK_SECONDS)
-            look = self._keeper.keep(target.name, self._lease, deployment.id)
+            look = self._keeper.keep(target.name, self.tenure, deployment.id)
             self._keeping = asyncio.create_task(look)
             self._keeping.add_done_callback(lambda _: self._wake.set())
 
@@ -178,8 +196,8 @@ class Owner:
             fence=Fence(target.held_at, self._lease.token),
             deadline=deployment.deadline(stage),
         )
-        document = where.document
-        return Work(deployment, target, stage, effect, document, self._shop.outside)
+        outside = replace(self._shop.outside, platform=self._platform)
+        return Work(deployment, target, stage, effect, where.document, outside)
 
     async def _wait(self, deployment: Deployment, target: Target) -> None:
         clock = self._shop.outside.clock

@@ -8,36 +8,58 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
-from ...domain.append import Lease
+import structlog
+
+from ...domain.ports import Clock
 from .keeper import LOOK_SECONDS, Keeper
-from .owner import Workshop
+from .leases import Leases
 
 AT_ONCE = 8
 
+_log = structlog.get_logger()
+
 
 class Restorer:
-    """Looks after every target that is free."""
+    """Looks after every target that is free; of several at one target, one restores it."""
 
     def __init__(
         self,
-        token: int,
-        workshop: Workshop,
+        leases: Leases,
+        clock: Clock,
         keeper: Keeper,
         names: Callable[[], Awaitable[Iterable[str]]],
     ) -> None:
-        self._lease = Lease("", token, workshop.actor)
-        self._clock = workshop.outside.clock
+        self._leases = leases
+        self._clock = clock
         self._keeper = keeper
         self._names = names
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._is_draining = False
+        self._quiet = asyncio.Event()
+        self._quiet.set()
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            await asyncio.gather(*map(self._look, await self._names()))
+        while not self._is_draining:
+            self._quiet.clear()
+            try:
+                await asyncio.gather(*map(self._look, await self._names()))
+            except Exception as error:  # noqa: BLE001 - the next look tries again
+                _log.warning("targets_unknown", detail=str(error))
+            finally:
+                self._quiet.set()
             await self._clock.sleep(LOOK_SECONDS)
+
+    async def drain(self, seconds: float) -> None:
+        """Begin no further look, and wait for those under way, but no longer than that."""
+        self._is_draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._quiet.wait()
 
     async def _look(self, name: str) -> None:
         async with self._turns:
-            await self._keeper.keep(name, self._lease, None)
+            if not self._is_draining:
+                await self._keeper.keep_free(name, self._leases)

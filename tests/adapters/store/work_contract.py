@@ -156,6 +156,47 @@ class WorkContract(Contract):
         await store.work.release(Lease("d", lease.token, "another"), None)
         assert await store.work.claim("another", 10) == ()
 
+    async def test_a_target_is_held_by_one_and_claimed_by_nobody(self, store: Store) -> None:
+        lease = await store.work.hold("me", "target:staging/web")
+        assert lease is not None
+        assert await store.work.hold("another", "target:staging/web") is None
+        assert await store.work.hold("me", "target:staging/web") is None
+        assert await store.work.hold("another", "target:staging/api") is not None
+        assert await store.work.claim("another", 10) == ()
+        await store.work.release(lease, Due("target:staging/web", None))
+        assert await store.work.hold("another", "target:staging/web") is not None
+
+    async def test_who_holds_a_target_appends_to_it_and_no_one_before(
+        self, store: Store, lose_leases: LoseLeases
+    ) -> None:
+        stream = "target:staging/web"
+        old = await store.work.hold("me", stream)
+        assert old is not None
+        await store.log.append(appending(draft(stream, 1), lease=old))
+        after = await lose_leases(store)
+        assert await after.work.claim("me", 10) == ()
+        new = await after.work.hold("another", stream)
+        assert new is not None
+        assert new.token > old.token
+        assert await after.work.renew([old, new]) == (new,)
+        with pytest.raises(FenceLostError):
+            await after.log.append(appending(draft(stream, 2), lease=old))
+        await after.log.append(appending(draft(stream, 2), lease=new))
+        if after is not store:
+            await shut(after)
+
+    async def test_tokens_of_targets_and_of_deployments_are_in_one_order(
+        self, store: Store
+    ) -> None:
+        tokens: list[int] = []
+        for n in range(3):
+            await store.log.append(due(f"d{n}"))
+            (lease,) = await store.work.claim("me", 1)
+            held = await store.work.hold("me", f"target:staging/{n}")
+            assert held is not None
+            tokens += (lease.token, held.token)
+        assert tokens == sorted(tokens)
+
     async def test_a_refused_append_changes_no_work(self, store: Store) -> None:
         wrong = appending(draft("d", 7), due=(Due("d", START),))
         with pytest.raises(Exception, match="moved on"):

@@ -9,6 +9,7 @@ from typing import Any
 
 from shipslog.api.worker.claims import Worker
 from shipslog.api.worker.keeper import Keeper
+from shipslog.api.worker.leases import Leases
 from shipslog.api.worker.owner import Workshop
 from shipslog.api.worker.restorer import Restorer
 from shipslog.domain.access import Actor, Role
@@ -93,12 +94,13 @@ class Room:
         streams = self.ledger.door.streams
         workshop = Workshop(self.ledger, streams, outside, "sub_system", _unnoticed)
         keeper = Keeper(workshop)
-        worker = Worker("worker", self.ledger, workshop, keeper)
+        leases = Leases("worker", self.ledger)
+        worker = Worker(leases, workshop, keeper)
 
         async def named() -> list[str]:
             return [TARGET]
 
-        restorer = Restorer(self.ledger.token, workshop, keeper, named)
+        restorer = Restorer(leases, self.clock, keeper, named)
         self._parts = [asyncio.create_task(part) for part in (worker.run(), restorer.run())]
 
     async def lose_worker(self) -> None:

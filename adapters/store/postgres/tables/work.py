@@ -17,9 +17,10 @@ from ..wire import int_array, text_array
 _CLAIM = """
 WITH free AS (
     SELECT stream, coalesce(due_at, expires_at) AS since FROM work
-    WHERE (owner IS NULL AND due_at <= %(now)s)
+    WHERE stream NOT LIKE 'target:%%' AND (
+        (owner IS NULL AND due_at <= %(now)s)
         OR (owner IS NOT NULL AND expires_at <= clock_timestamp())
-    ORDER BY since, stream LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) ORDER BY since, stream LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), taken AS (
     UPDATE work SET owner = %(owner)s, token = nextval('lease_tokens'), due_at = NULL,
         expires_at = clock_timestamp() + %(lease)s
@@ -27,6 +28,14 @@ WITH free AS (
     RETURNING free.since, work.stream, work.token
 )
 SELECT stream, token FROM taken ORDER BY since, stream
+"""
+_HOLD = """
+INSERT INTO work (stream, owner, token, expires_at)
+VALUES (%(stream)s, %(owner)s, nextval('lease_tokens'), clock_timestamp() + %(lease)s)
+ON CONFLICT (stream) DO UPDATE SET
+    owner = excluded.owner, token = excluded.token, expires_at = excluded.expires_at
+WHERE work.owner IS NULL OR work.expires_at <= clock_timestamp()
+RETURNING token
 """
 _RENEW = """
 WITH held AS (
@@ -65,6 +74,13 @@ class PostgresWork:
         async with self._connections.borrow() as connection:
             found = await (await connection.execute(_CLAIM, asked)).fetchall()
         return tuple(Lease(stream, token, owner) for stream, token in found)
+
+    async def hold(self, owner: str, stream: str) -> Lease | None:
+        """Implement `WorkQueue.hold`."""
+        asked = {"stream": stream, "owner": owner, "lease": self._lease}
+        async with self._connections.borrow() as connection:
+            found = await (await connection.execute(_HOLD, asked)).fetchone()
+        return Lease(stream, found[0], owner) if found else None
 
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Implement `WorkQueue.renew`."""

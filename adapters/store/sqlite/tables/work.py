@@ -18,10 +18,16 @@ from ..writer import Changes
 EPOCH = "SELECT value FROM meta WHERE name = 'epoch'"
 
 _DUE = """
-SELECT stream FROM work WHERE owner IS NULL AND due_at <= ? ORDER BY due_at, stream LIMIT ?
+SELECT stream FROM work WHERE owner IS NULL AND due_at <= ? AND stream NOT LIKE 'target:%'
+ORDER BY due_at, stream LIMIT ?
 """
 # From here on `due_at` says what is asked for while somebody owns it.
 _TAKE = "UPDATE work SET owner = ?, token = ?, due_at = NULL WHERE stream = ?"
+_HOLD = """
+INSERT INTO work (stream, owner, token) VALUES (?, ?, ?)
+ON CONFLICT (stream) DO UPDATE SET owner = excluded.owner, token = excluded.token
+WHERE owner IS NULL
+"""
 _HELD = "SELECT stream, owner, token FROM work WHERE owner IS NOT NULL"
 _GIVE_BACK = """
 UPDATE work SET owner = NULL, token = NULL,
@@ -58,6 +64,16 @@ class SqliteWork:
 
         return await self._changes.change(take)
 
+    async def hold(self, owner: str, stream: str) -> Lease | None:
+        """Implement `WorkQueue.hold`."""
+
+        def take(connection: sqlite3.Connection) -> Lease | None:
+            epoch: int = connection.execute(EPOCH).fetchone()[0]
+            taken = connection.execute(_HOLD, (stream, owner, epoch)).rowcount
+            return Lease(stream, epoch, owner) if taken else None
+
+        return await self._changes.change(take)
+
     async def renew(self, leases: Sequence[Lease]) -> Sequence[Lease]:
         """Implement `WorkQueue.renew`: nothing has to be written for a lease to last."""
         with self._readers.borrow() as connection:
@@ -77,4 +93,5 @@ class SqliteWork:
 
 def void_leases(connection: sqlite3.Connection, now: datetime) -> None:
     """Let everything be looked at now whose owner is gone with its process."""
+    connection.execute("DELETE FROM work WHERE stream LIKE 'target:%'")
     connection.execute(_VOID, {"now": micros(now)})

@@ -1,0 +1,25 @@
+"""The assembly: settings become everything, wired; the only part that constructs adapters.
+
+`stores` opens the ledger on its engine, `houses` puts together what one process needs, and
+`processes` runs it.
+"""
+
+from __future__ import annotations
+
+from .documents import read_files
+from .houses import house
+from .processes import run_agent, run_serve, run_up, run_worker, stop_agent
+from .stores import Archive, archive, views
+
+__all__ = [
+    "Archive",
+    "archive",
+    "house",
+    "read_files",
+    "run_agent",
+    "run_serve",
+    "run_up",
+    "run_worker",
+    "stop_agent",
+    "views",
+]

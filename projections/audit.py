@@ -12,32 +12,30 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Index,
-    Integer,
     MetaData,
     RowMapping,
     Select,
     Table,
-    Text,
     select,
 )
 
 from ..domain.event import Header, Recorded
-from .follower import Page, ReadModel, Slice, browse, instant, micros, put
+from .follower import TEXT, WHOLE, Page, ReadModel, Slice, add, browse, instant, micros
 
 TABLE = Table(
     "audit",
     MetaData(),
-    Column("position", Integer, primary_key=True),
-    Column("recorded_at", Integer, nullable=False),
-    Column("occurred_at", Integer, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("topic", Text, nullable=False),
-    Column("stream", Text, nullable=False),
-    Column("environment", Text),
-    Column("service", Text),
-    Column("deployment", Text),
-    Column("command", Text, nullable=False),
+    Column("position", WHOLE, primary_key=True, autoincrement=False),
+    Column("recorded_at", WHOLE, nullable=False),
+    Column("occurred_at", WHOLE, nullable=False),
+    Column("actor", TEXT, nullable=False),
+    Column("kind", TEXT, nullable=False),
+    Column("topic", TEXT, nullable=False),
+    Column("stream", TEXT, nullable=False),
+    Column("environment", TEXT),
+    Column("service", TEXT),
+    Column("deployment", TEXT),
+    Column("command", TEXT, nullable=False),
 )
 _C = TABLE.c
 Index("audit_recorded", _C.recorded_at)
@@ -88,7 +86,7 @@ class Audit(ReadModel):
 
     def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
         """Add a row for each event."""
-        put(db, TABLE, map(_row, events))
+        add(db, TABLE, map(_row, events))
 
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
         """Return the rows of a stream."""

@@ -11,12 +11,10 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Integer,
     MetaData,
     RowMapping,
     Select,
     Table,
-    Text,
     and_,
     select,
 )
@@ -24,27 +22,27 @@ from sqlalchemy import (
 from ..domain.definition import Definition
 from ..domain.environment import Environment
 from ..domain.event import Header, Recorded
-from .follower import Page, ReadModel, Slice, browse, instant, micros, put, stale_since
+from .follower import TEXT, WHOLE, Page, ReadModel, Slice, browse, instant, micros, put, stale_since
 
 Kind = Literal["environment", "pipeline"]
 
 TABLE = Table(
     "definitions",
     MetaData(),
-    Column("kind", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("document", Text, nullable=False),
-    Column("defined_at", Integer, nullable=False),
-    Column("defined_by", Text, nullable=False),
-    Column("position", Integer, nullable=False),
+    Column("kind", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("version", WHOLE, primary_key=True),
+    Column("document", TEXT, nullable=False),
+    Column("defined_at", WHOLE, nullable=False),
+    Column("defined_by", TEXT, nullable=False),
+    Column("position", WHOLE, nullable=False),
 )
 IN_FORCE = Table(
     "definitions_in_force",
     MetaData(),
-    Column("kind", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("version", Integer, nullable=False),
+    Column("kind", TEXT, primary_key=True),
+    Column("name", TEXT, primary_key=True),
+    Column("version", WHOLE, nullable=False),
 )
 _C, _NEWEST = TABLE.c, IN_FORCE.c
 

@@ -6,21 +6,22 @@ its position, and what was trimmed before does not come back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from functools import cache
+from typing import ClassVar
 
 import msgspec
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Delete,
     Index,
-    Integer,
     MetaData,
     RowMapping,
     Table,
-    Text,
+    delete,
     func,
     literal,
     select,
@@ -29,7 +30,22 @@ from sqlalchemy import (
 from ..domain.deployment import ENDINGS, Deployment, Status
 from ..domain.environment import Environment
 from ..domain.event import Header, Personal, Recorded, Sealed
-from .follower import Page, ReadModel, Slice, browse, instant, micros, put, stale_since
+from .follower import (
+    TEXT,
+    WHOLE,
+    Page,
+    ReadModel,
+    Row,
+    Slice,
+    among,
+    browse,
+    encoded,
+    instant,
+    micros,
+    put,
+    stale_since,
+    with_keys,
+)
 
 DEFAULT_LIMIT = 50
 """How many are kept where the environment's document does not say it."""
@@ -37,35 +53,25 @@ DEFAULT_LIMIT = 50
 TABLE = Table(
     "history",
     MetaData(),
-    Column("deployment", Text, primary_key=True),
-    Column("environment", Text, nullable=False),
-    Column("service", Text, nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("requested_by", Text, nullable=False),
-    Column("reason", Text),
-    Column("requested_at", Integer, nullable=False),
-    Column("completed_at", Integer),
+    Column("deployment", TEXT, primary_key=True),
+    Column("environment", TEXT, nullable=False),
+    Column("service", TEXT, nullable=False),
+    Column("position", WHOLE, nullable=False),
+    Column("version", TEXT, nullable=False),
+    Column("status", TEXT, nullable=False),
+    Column("requested_by", TEXT, nullable=False),
+    Column("reason", TEXT),
+    Column("requested_at", WHOLE, nullable=False),
+    Column("completed_at", WHOLE),
 )
 LIMITS = Table(
     "history_limits",
     MetaData(),
-    Column("environment", Text, primary_key=True),
-    Column("kept", Integer, nullable=False),
+    Column("environment", TEXT, primary_key=True),
+    Column("kept", WHOLE, nullable=False),
 )
 _C = TABLE.c
 Index("history_target", _C.environment, _C.service, _C.position, unique=True)
-
-_TRIM = """
-DELETE FROM history WHERE environment = ? AND service = ? AND position <= (
-  SELECT position FROM history WHERE environment = ? AND service = ?
-  ORDER BY position DESC LIMIT 1 OFFSET coalesce(
-    (SELECT kept FROM history_limits WHERE environment = ?), ?))
-"""
-_CHANGE = (
-    "UPDATE history SET status = ?, completed_at = coalesce(?, completed_at) WHERE deployment = ?"
-)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +127,7 @@ def listed(db: Connection, environment: str, service: str, page: Page) -> Slice[
     return Slice([_entry(row) for row in rows.items], rows.next)
 
 
+_WHOLE = select(TABLE)
 _SHOWN = select(
     *[column for column in _C if column not in {_C.environment, _C.service}],
     func.coalesce(
@@ -131,27 +138,38 @@ _SHOWN = select(
 
 
 def _write(db: Connection, events: Sequence[Recorded]) -> None:
-    new: dict[str, tuple[Any, ...]] = {}
-    changes: list[tuple[str, int | None, str]] = []
-    for recorded in events:
-        deployment = recorded.header.stream.removeprefix("deployment:")
-        if recorded.header.topic == Deployment.Requested.TOPIC:
-            new[deployment] = _requested(deployment, recorded)
-        elif status := _STATUS_AFTER.get(recorded.header.topic):
-            at = micros(recorded.header.occurred_at) if status.is_final else None
-            changes.append((status.value, at, deployment))
-    put(db, TABLE, new.values())
-    if changes:
-        db.exec_driver_sql(_CHANGE, changes)
-    _trim(db, sorted({(row[1], row[2]) for row in new.values()}))
+    mine = [e for e in events if e.header.topic in _STATUS_AFTER]
+    new = {_id(e): _requested(e) for e in mine if e.header.topic == Deployment.Requested.TOPIC}
+    rows = new | _known(db, {_id(e) for e in mine} - new.keys())
+    for recorded in mine:
+        # What was trimmed before does not come back.
+        if row := rows.get(_id(recorded)):
+            rows[_id(recorded)] = _changed(row, recorded)
+    put(db, TABLE, rows.values())
+    _trim(db, {(row[1], row[2]) for row in new.values()})
 
 
-def _requested(deployment: str, recorded: Recorded) -> tuple[Any, ...]:
+def _known(db: Connection, deployments: Collection[str]) -> dict[str, Row]:
+    found = with_keys(db, _WHOLE, (_C.deployment,), deployments)
+    return {row["deployment"]: tuple(row.values()) for row in found}
+
+
+def _changed(row: Row, recorded: Recorded) -> Row:
+    status = _STATUS_AFTER[recorded.header.topic]
+    completed_at = micros(recorded.header.occurred_at) if status.is_final else row[-1]
+    return (*row[:5], status.value, *row[6:-1], completed_at)
+
+
+def _id(recorded: Recorded) -> str:
+    return recorded.header.stream.removeprefix("deployment:")
+
+
+def _requested(recorded: Recorded) -> Row:
     event, header = recorded.event, recorded.header
     if not isinstance(event, Deployment.Requested):
         raise TypeError(event)
     return (
-        deployment,
+        _id(recorded),
         event.plan.environment,
         event.plan.service,
         recorded.position,
@@ -165,6 +183,7 @@ def _requested(deployment: str, recorded: Recorded) -> tuple[Any, ...]:
 
 
 _STATUS_AFTER = {
+    Deployment.Requested.TOPIC: Status.REQUESTED,
     Deployment.Queued.TOPIC: Status.QUEUED,
     Deployment.Started.TOPIC: Status.RUNNING,
     Deployment.RollbackStarted.TOPIC: Status.ROLLING_BACK,
@@ -183,9 +202,22 @@ def _limit(db: Connection, recorded: Recorded) -> None:
     _trim(db, [(environment, service) for service in db.scalars(services)])
 
 
-def _trim(db: Connection, targets: Iterable[tuple[str, str]]) -> None:
-    if rows := [(*one, *one, one[0], DEFAULT_LIMIT) for one in targets]:
-        db.exec_driver_sql(_TRIM, rows)
+def _trim(db: Connection, targets: Collection[tuple[str, str]]) -> None:
+    if targets:
+        db.execute(_trimming(db.dialect.name), encoded(targets))
+
+
+@cache
+def _trimming(dialect: str) -> Delete:
+    """Return the statement that deletes from targets what is beyond their limits."""
+    target = _C.environment, _C.service
+    newest_first = func.row_number().over(partition_by=target, order_by=_C.position.desc())
+    ranked = select(_C.deployment, _C.environment, newest_first.label("place"))
+    placed = ranked.where(among(dialect, *target)).subquery()
+    kept = select(LIMITS.c.kept).where(LIMITS.c.environment == placed.c.environment)
+    limit = func.coalesce(kept.scalar_subquery(), DEFAULT_LIMIT)
+    old = select(placed.c.deployment).where(placed.c.place > limit)
+    return delete(TABLE).where(_C.deployment.in_(old))
 
 
 def _entry(row: RowMapping) -> Entry:

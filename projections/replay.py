@@ -24,7 +24,7 @@ from ..domain.deployment import ENDINGS, Deployment
 from ..domain.errors import BrokenError
 from ..domain.event import Recorded
 from ..domain.transaction import Aggregate, empty, fold
-from .follower import ReadModel, Views, parked, rows_differ, standing
+from .follower import ReadModel, SqliteViews, Views, parked, rows_differ, standing
 
 BATCH = 2000
 
@@ -136,7 +136,7 @@ def check(events: Iterable[Recorded], views: Views) -> Iterator[Difference]:
             if not views.fits(stored):
                 message = "The views have another shape than this build; rebuild them."
                 raise BrokenError(message)
-            fresh = Views(Path(folder) / "views.db", views.models, is_lasting=False)
+            fresh = SqliteViews(Path(folder) / "views.db", views.models, is_lasting=False)
             try:
                 yield from _differences(stored, _refolded(fresh, events, stored))
             finally:

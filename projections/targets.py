@@ -16,11 +16,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Index,
-    Integer,
     MetaData,
     RowMapping,
+    Select,
     Table,
-    Text,
     bindparam,
     literal,
     select,
@@ -29,28 +28,35 @@ from sqlalchemy import (
 from ..domain.event import Header, Recorded
 from ..domain.health import HealthPolicy
 from ..domain.target import Revision, Target, evolve
-from .follower import Page, ReadModel, Slice, browse, instant, micros, put, stale_since
+from .follower import (
+    TEXT,
+    WHOLE,
+    Page,
+    ReadModel,
+    Slice,
+    browse,
+    instant,
+    micros,
+    put,
+    stale_since,
+    with_keys,
+)
 
 TABLE = Table(
     "targets",
     MetaData(),
-    Column("environment", Text, primary_key=True),
-    Column("service", Text, primary_key=True),
-    Column("version", Text),
-    Column("revision", Text),
-    Column("deployment", Text),
-    Column("since", Integer),
-    Column("holder", Text),
-    Column("position", Integer, nullable=False),
-    Column("state", Text, nullable=False),
+    Column("environment", TEXT, primary_key=True),
+    Column("service", TEXT, primary_key=True),
+    Column("version", TEXT),
+    Column("revision", TEXT),
+    Column("deployment", TEXT),
+    Column("since", WHOLE),
+    Column("holder", TEXT),
+    Column("position", WHOLE, nullable=False),
+    Column("state", TEXT, nullable=False),
 )
 _C = TABLE.c
 Index("targets_service", _C.service, _C.environment)
-
-_LOAD = (
-    "SELECT state FROM targets WHERE environment || '/' || service"
-    " IN (SELECT value FROM json_each(?))"
-)
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +131,12 @@ def get(db: Connection, environment: str, service: str) -> Place | None:
     return _place(row) if row else None
 
 
+def several(db: Connection, names: Collection[str]) -> dict[str, Place]:
+    """Return what runs at those of the targets `environment/service` that are known."""
+    places = map(_place, _of(db, _SHOWN, names))
+    return {f"{place.environment}/{place.service}": place for place in places}
+
+
 def listed(
     db: Connection, page: Page, *, environment: str | None = None, service: str | None = None
 ) -> Slice[Place]:
@@ -174,6 +186,7 @@ _SHOWN = select(
 _ONE = _SHOWN.where(
     _C.environment == bindparam("its_environment"), _C.service == bindparam("its_service")
 )
+_STATE = select(_C.state)
 _STANDINGS = msgspec.json.Decoder(Standing)
 
 
@@ -195,11 +208,15 @@ def _name(header: Header) -> str:
 
 
 def _load(db: Connection, names: Collection[str]) -> dict[str, Standing]:
-    if not names:
-        return {}
-    rows = db.exec_driver_sql(_LOAD, (msgspec.json.encode(list(names)).decode(),))
-    standings = [_STANDINGS.decode(row[0]) for row in rows]
+    standings = [_STANDINGS.decode(row["state"]) for row in _of(db, _STATE, names)]
     return {standing.target.name: standing for standing in standings}
+
+
+def _of(
+    db: Connection, statement: Select[*tuple[Any, ...]], names: Collection[str]
+) -> Sequence[RowMapping]:
+    keys = [(environment, service) for environment, _, service in (n.partition("/") for n in names)]
+    return with_keys(db, statement, (_C.environment, _C.service), keys)
 
 
 def _row(standing: Standing) -> tuple[Any, ...]:

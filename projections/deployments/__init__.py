@@ -2,7 +2,7 @@
 
 from .document import Links, Live, Rollback, Stage, StatusDocument, Waiting
 from .life import apply, fold
-from .rows import Deployments, Filters, counted, get, listed
+from .rows import Deployments, Filters, counted, get, listed, several
 
 __all__ = [
     "Deployments",
@@ -18,4 +18,5 @@ __all__ = [
     "fold",
     "get",
     "listed",
+    "several",
 ]

@@ -13,11 +13,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Index,
-    Integer,
     MetaData,
     RowMapping,
     Table,
-    Text,
     bindparam,
     func,
     literal,
@@ -25,24 +23,35 @@ from sqlalchemy import (
 )
 
 from ...domain.event import Header, Recorded
-from ..follower import Page, ReadModel, Slice, browse, micros, put, stale_since
+from ..follower import (
+    TEXT,
+    WHOLE,
+    Page,
+    ReadModel,
+    Slice,
+    browse,
+    micros,
+    put,
+    stale_since,
+    with_keys,
+)
 from .document import StatusDocument
 from .life import step, waiting
 
 TABLE = Table(
     "deployments",
     MetaData(),
-    Column("id", Text, primary_key=True),
-    Column("requested_position", Integer, nullable=False),
-    Column("environment", Text, nullable=False),
-    Column("service", Text, nullable=False),
-    Column("pipeline", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("requested_at", Integer, nullable=False),
-    Column("position", Integer, nullable=False),
+    Column("id", TEXT, primary_key=True),
+    Column("requested_position", WHOLE, nullable=False),
+    Column("environment", TEXT, nullable=False),
+    Column("service", TEXT, nullable=False),
+    Column("pipeline", TEXT, nullable=False),
+    Column("status", TEXT, nullable=False),
+    Column("actor", TEXT, nullable=False),
+    Column("requested_at", WHOLE, nullable=False),
+    Column("position", WHOLE, nullable=False),
     Column("is_final", Boolean, nullable=False),
-    Column("document", Text, nullable=False),
+    Column("document", TEXT, nullable=False),
 )
 _C = TABLE.c
 Index("deployments_newest", _C.requested_position, unique=True)
@@ -53,7 +62,6 @@ Index("deployments_pipeline", _C.pipeline, _C.requested_position)
 Index("deployments_actor", _C.actor, _C.requested_position)
 
 _DOCUMENTS = msgspec.json.Decoder(StatusDocument)
-_LOAD = "SELECT id, document FROM deployments WHERE id IN (SELECT value FROM json_each(?))"
 
 
 class Filters(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +105,12 @@ def get(db: Connection, deployment: str) -> StatusDocument | None:
     return _document(row) if row else None
 
 
+def several(db: Connection, deployments: Collection[str]) -> dict[str, StatusDocument]:
+    """Return the documents of those of the deployments that are known, by id."""
+    found = map(_document, with_keys(db, _SHOWN, (_C.id,), deployments))
+    return {document.id: document for document in found}
+
+
 def listed(db: Connection, filters: Filters, page: Page) -> Slice[StatusDocument]:
     """Return documents, newest request first."""
     statement = _SHOWN
@@ -121,6 +135,7 @@ _SHOWN = select(
     _C.document, _C.requested_position, stale_since("deployments", literal("deployment:") + _C.id)
 )
 
+_STORED = select(_C.id, _C.document)
 _ONE = _SHOWN.where(_C.id == bindparam("id"))
 
 
@@ -129,11 +144,8 @@ def _id(header: Header) -> str:
 
 
 def _load(db: Connection, deployments: Collection[str]) -> dict[str, StatusDocument]:
-    if not deployments:
-        return {}
-    wanted = msgspec.json.encode(list(deployments)).decode()
-    rows = db.exec_driver_sql(_LOAD, (wanted,))
-    return {row[0]: _DOCUMENTS.decode(row[1]) for row in rows}
+    rows = with_keys(db, _STORED, (_C.id,), deployments)
+    return {row["id"]: _DOCUMENTS.decode(row["document"]) for row in rows}
 
 
 def _row(document: StatusDocument) -> tuple[Any, ...]:

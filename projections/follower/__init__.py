@@ -1,28 +1,40 @@
-"""What every read model stands on: its base, the file of views, the follower, pages of rows.
+"""What every read model stands on: its base, its rows, the views, the follower, pages of rows.
 
-`ReadModel` says what a read model is; `Views` keeps the rows and the position of all of them in
-one file and stores both in one transaction; `Projector` feeds it from a log, `Follower` as it
-grows.
+`ReadModel` says what a read model is; `Views` keeps the rows and the position of all of them and
+stores both in one transaction, in a file (`SqliteViews`) or in a database (`postgres`);
+`Projector` feeds it from a log, `Follower` as it grows.
 """
 
+from .folding import Parked, parked
 from .following import Follower
 from .keyset import MAX_LIMIT, Page, Slice, browse
 from .projecting import Observer, Projector, Rebuilt
-from .read_model import ReadModel, instant, micros, put, rows_differ, stale_since
-from .views import Parked, Views, parked, standing
+from .read_model import ReadModel, instant, micros, stale_since
+from .rows import TEXT, WHOLE, Row, add, among, encoded, put, rows_differ, with_keys
+from .sqlite import SqliteViews
+from .views import Moved, OutdatedViewsError, Views, standing
 
 __all__ = [
     "MAX_LIMIT",
+    "TEXT",
+    "WHOLE",
     "Follower",
+    "Moved",
     "Observer",
+    "OutdatedViewsError",
     "Page",
     "Parked",
     "Projector",
     "ReadModel",
     "Rebuilt",
+    "Row",
     "Slice",
+    "SqliteViews",
     "Views",
+    "add",
+    "among",
     "browse",
+    "encoded",
     "instant",
     "micros",
     "parked",
@@ -30,4 +42,5 @@ __all__ = [
     "rows_differ",
     "stale_since",
     "standing",
+    "with_keys",
 ]

@@ -7,40 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
-from typing import Protocol, TypeVar
 
 import msgspec
 
 from ...domain.errors import NotFoundError
-from ...domain.event import Recorded
-from .read_model import ReadModel
-from .views import Parked, Views
+from .folding import Parked
+from .part import Part
+from .source import Source
+from .threads import WorkingThread
+from .views import Standing, Views
 
 LEAST_PAGE, LARGEST_PAGE = 500, 2000
-
-Result = TypeVar("Result")
-
-
-class Source(Protocol):
-    """The reading half of `Log`."""
-
-    async def stream(self, stream: str, *, after: int = 0) -> Sequence[Recorded]:
-        """Return one stream's events above a stream version, in order."""
-        ...
-
-    async def page(self, *, after: int, limit: int) -> Sequence[Recorded]:
-        """Return at most `limit` events above a position, in order."""
-        ...
-
-    async def head(self) -> int:
-        """Return the position of the newest event, 0 for an empty log."""
-        ...
+OTHERS_SECONDS = 0.2
+"""How often to look whether another process has ended its rebuild."""
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -79,7 +62,7 @@ class Projector:
         self._observer = observer or Observer()
         self._turn = asyncio.Lock()
         self._rebuilding = asyncio.Lock()
-        self._thread = _Thread()
+        self._thread = WorkingThread()
 
     @property
     def lag(self) -> int:
@@ -102,6 +85,7 @@ class Projector:
 
     async def close(self) -> None:
         """Finish what is under way and close the views."""
+        await self.views.aclose()
         await self._thread.do(self.views.close)
         self._thread.close()
 
@@ -119,33 +103,36 @@ class Projector:
         """Fold the whole log beside the views, which are read and follow on, and swap them."""
         async with self._rebuilding:
             began = time.monotonic()
-            path = self.views.path
-            beside = path and path.with_name(path.name + ".new")
-            _discard(beside)
-            new = Views(beside, self.views.models, is_lasting=False)
-            try:
-                async with _threaded(new) as thread:
-                    await _fill(new, self._log, thread)
-                    async with self._turn:
-                        reached = await _fill(new, self._log, thread)
-                        await self._thread.do(partial(self.views.become, new))
-                        self._tell(None)
-                        self._advance(reached)
-            finally:
-                _discard(beside)
+            async with self._beside() as (new, thread):
+                await _fill(new, self._log, thread)
+                async with self._held():
+                    reached = await _fill(new, self._log, thread)
+                    await self._thread.do(partial(self.views.become, new))
+                self._tell(None)
+                self._advance(reached)
             return Rebuilt(reached, reached, time.monotonic() - began)
 
     async def rebuild_stream(self, stream: str) -> Rebuilt:
         """Fold anew every row that depends on one stream; NotFoundError for one without events."""
         began = time.monotonic()
-        async with self._turn:
-            events = await self._log.stream(stream)
-            if not events:
-                raise NotFoundError(kind="stream")
-            models = [m for m in self.views.models if stream.startswith(m.streams)]
-            folded = [await self._refold(model, events) for model in models]
+        events = await self._log.stream(stream)
+        if not events:
+            raise NotFoundError(kind="stream")
+        header = events[0].header
+        models = [m for m in self.views.models if stream.startswith(m.streams)]
+        async with self._rebuilding, AsyncExitStack() as closing:
+            parts = [Part(model, header, self._log) for model in models]
+            for part in parts:
+                await closing.enter_async_context(part)
+                await part.fold((await self._standing()).position)
+            # By now there is little left to fold, for which everybody has to wait.
+            async with self._held():
+                position = (await self._standing()).position
+                for part in parts:
+                    await part.fold(position)
+                    await self._thread.do(partial(part.replace, self.views))
             self._tell(None)
-        return Rebuilt(self.position, sum(folded), time.monotonic() - began)
+        return Rebuilt(position, sum(part.folded for part in parts), time.monotonic() - began)
 
     async def _take_page(self, size: int) -> int:
         began = time.monotonic()
@@ -167,71 +154,35 @@ class Projector:
         self.position = max(self.position, position)
         self.head = max(self.head, self.position)
 
-    async def _refold(self, model: ReadModel, stream: Sequence[Recorded]) -> int:
-        header = stream[0].header
-        streams: set[str] = set()
-        folded = 0
-        part = Views(None, [model], is_lasting=False)
-        async with _threaded(part) as thread:
-            async for page in _one_page(stream) if model.is_by_stream else self._pages():
-                mine = [e for e in page if model.belongs(e.header, header)]
-                mine = [e for e in mine if e.position <= self.position]
-                streams |= {e.header.stream for e in mine}
-                folded += len(mine)
-                await thread.do(partial(part.take, mine))
-            rows = model.rows_of(header)
-            await self._thread.do(partial(self.views.exchange, rows, streams, part))
-        return folded
+    async def _standing(self) -> Standing:
+        return await self._thread.do(self.views.standing)
 
-    async def _pages(self) -> AsyncIterator[Sequence[Recorded]]:
-        position = 0
-        while position < self.position:
-            page = await self._log.page(after=position, limit=LARGEST_PAGE)
-            yield page
-            position = page[-1].position if page else self.position
-
-
-class _Thread:
-    """The one thread in which some views are worked on, one job after the other."""
-
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, "views")
-
-    async def do(self, job: Callable[[], Result]) -> Result:
-        """Do a job; where the caller is cancelled, the job is finished all the same, first."""
-        future = asyncio.get_running_loop().run_in_executor(self._executor, job)
+    @asynccontextmanager
+    async def _beside(self) -> AsyncGenerator[tuple[Views, WorkingThread]]:
+        new, thread = self.views.beside(), WorkingThread()
         try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+            while not await thread.do(new.begin):  # noqa: ASYNC110 - another process is awaited
+                await asyncio.sleep(OTHERS_SECONDS)
+            yield new, thread
+        finally:
+            await thread.do(new.discard)
+            thread.close()
 
-    def close(self) -> None:
-        self._executor.shutdown()
+    @asynccontextmanager
+    async def _held(self) -> AsyncGenerator[None]:
+        """Let nobody move the views meanwhile, here or in another process."""
+        async with self._turn:
+            is_done = False
+            try:
+                await self._thread.do(self.views.hold)
+                yield
+                is_done = True
+            finally:
+                await self._thread.do(partial(self.views.let_go, keep=is_done))
 
 
-@asynccontextmanager
-async def _threaded(views: Views) -> AsyncGenerator[_Thread]:
-    thread = _Thread()
-    try:
-        await thread.do(views.open)
-        yield thread
-    finally:
-        await thread.do(views.close)
-        thread.close()
-
-
-async def _fill(views: Views, log: Source, thread: _Thread) -> int:
+async def _fill(views: Views, log: Source, thread: WorkingThread) -> int:
     position = (await thread.do(views.standing)).position
     while page := await log.page(after=position, limit=LARGEST_PAGE):
         position = (await thread.do(partial(views.apply, page))).position
     return position
-
-
-async def _one_page(page: Sequence[Recorded]) -> AsyncIterator[Sequence[Recorded]]:
-    yield page
-
-
-def _discard(path: Path | None) -> None:
-    if path is not None:
-        path.unlink(missing_ok=True)

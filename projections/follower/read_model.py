@@ -1,24 +1,25 @@
 """The base of a read model: its tables, the streams it reads, and how events change its rows.
 
 A read model is derived: a row holds nothing but what the events say. No reader's clock, no row
-number and no batch boundary leaves a trace, so that two rebuilds give the same bytes.
+number and no batch boundary leaves a trace, so that two rebuilds give the same bytes, on whatever
+engine.
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Connection, Integer, MetaData, Table, Text, select
-from sqlalchemy.dialects.sqlite import dialect, insert
+from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, select
+from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ...domain.event import Header, Recorded
+from .rows import TEXT, WHOLE, ordered
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -26,10 +27,10 @@ _MICROSECOND = timedelta(microseconds=1)
 PARKED = Table(
     "parked",
     MetaData(),
-    Column("model", Text, primary_key=True),
-    Column("stream", Text, primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("error", Text, nullable=False),
+    Column("model", TEXT, primary_key=True),
+    Column("stream", TEXT, primary_key=True),
+    Column("position", WHOLE, nullable=False),
+    Column("error", TEXT, nullable=False),
 )
 """Streams whose event could not be folded by a read model: it stands still there."""
 
@@ -59,7 +60,7 @@ class ReadModel(ABC):
         return other.stream == header.stream
 
     def signature(self) -> str:
-        """Return a digest of what the rows look like and mean."""
+        """Return a digest of what the rows look like and mean, the same for every engine."""
         ddl = [str(one.compile(dialect=dialect())) for one in self.definitions()]
         return hashlib.sha256("\n".join((self.name, str(self.version), *ddl)).encode()).hexdigest()
 
@@ -79,37 +80,6 @@ class ReadModel(ABC):
         return digest.hexdigest()
 
 
-def ordered(db: Connection, table: Table) -> Iterator[Sequence[Any]]:
-    """Return every row, in the order of the primary key."""
-    return iter(db.execute(select(table).order_by(*table.primary_key)))
-
-
-def rows_differ(
-    one: Connection, other: Connection, table: Table
-) -> Iterator[tuple[tuple[Any, ...], Sequence[Any] | None, Sequence[Any] | None]]:
-    """Return the key and both rows (None: there is none) wherever two tables are not the same."""
-    places = [list(table.columns).index(column) for column in table.primary_key]
-    keyed = [_keyed(ordered(db, table), places) for db in (one, other)]
-    left, right = (next(rows, None) for rows in keyed)
-    while left or right:
-        if left and (right is None or left[0] < right[0]):
-            yield left[0], left[1], None
-            left = next(keyed[0], None)
-        elif right and (left is None or right[0] < left[0]):
-            yield right[0], None, right[1]
-            right = next(keyed[1], None)
-        elif left and right:
-            if left[1] != right[1]:
-                yield left[0], left[1], right[1]
-            left, right = (next(rows, None) for rows in keyed)
-
-
-def put(db: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Insert whole rows, in the order of the table's columns; those known by key are replaced."""
-    if rows := list(rows):
-        db.exec_driver_sql(_upsert(table), rows)
-
-
 def stale_since(model: str, stream: ColumnElement[str]) -> ColumnElement[int | None]:
     """Return the column that says at which position a row's stream was parked, or null."""
     parked = select(PARKED.c.position).where(PARKED.c.model == model, PARKED.c.stream == stream)
@@ -124,17 +94,3 @@ def micros(at: datetime) -> int:
 def instant(microseconds: int) -> datetime:
     """Return the instant of so many microseconds since 1970."""
     return _EPOCH + microseconds * _MICROSECOND
-
-
-@cache
-def _upsert(table: Table) -> str:
-    statement = insert(table)
-    changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
-    keyed = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
-    return str(keyed.compile(dialect=dialect()))
-
-
-def _keyed(
-    rows: Iterator[Sequence[Any]], places: Sequence[int]
-) -> Iterator[tuple[tuple[Any, ...], Sequence[Any]]]:
-    return ((tuple(row[place] for place in places), row) for row in rows)

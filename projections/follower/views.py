@@ -1,69 +1,59 @@
-"""Views: one SQLite file with the rows of every read model and the position they stand at.
+"""Views: the rows of every read model and the position that they stand at, whatever the engine.
 
-Only one connection of one process writes and checkpoints it; all others open it `mode=ro`. Rows
-and position are stored in one transaction for each batch. The file is derived: one that is
-missing, broken or of another shape is begun anew.
+Rows and position are stored in one transaction for each batch. All of it is derived: what is
+missing, broken or of another shape is made anew from the log.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import sqlite3
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager
+from typing import NamedTuple, TypeVar
 
-import msgspec
 from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
     Connection,
-    Engine,
-    Integer,
     MetaData,
-    QueuePool,
     Table,
-    Text,
     bindparam,
-    create_engine,
     delete,
-    event,
+    exists,
     inspect,
     select,
     update,
 )
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.schema import CreateTable
 
-from ...domain.errors import CorruptLogError
+from ...domain.errors import BrokenError, CorruptLogError
 from ...domain.event import Recorded
-from .read_model import PARKED, ReadModel, put
-
-BUSY_SECONDS = 10.0
-_MAX_ERROR = 500
-_ENVIRONMENTAL = (OperationalError, MemoryError)
-"""What no event is to blame for: a full disk, a lost file, no memory."""
+from .folding import Parked, all_at_once, one_by_one, parked
+from .read_model import PARKED, ReadModel
+from .rows import TEXT, WHOLE, put
 
 PROGRESS = Table(
     "progress",
     MetaData(),
-    Column("id", Integer, CheckConstraint("id = 1"), primary_key=True),
-    Column("position", Integer, nullable=False),
-    Column("newest", Text, nullable=False),
-    Column("signature", Text, nullable=False),
+    Column("id", WHOLE, CheckConstraint("id = 1"), primary_key=True, autoincrement=False),
+    Column("position", WHOLE, nullable=False),
+    Column("newest", TEXT, nullable=False),
+    Column("signature", TEXT, nullable=False),
+    postgresql_with={"fillfactor": 50},
 )
 """One row: how far the log is folded, the payload's hash of the newest event, of what shape."""
 
+Result = TypeVar("Result")
 
-class Parked(msgspec.Struct, frozen=True):
-    """A stream that a read model cannot fold on: its rows stand still since this position."""
 
-    model: str
-    stream: str
-    position: int
-    error: str
+class OutdatedViewsError(BrokenError):
+    """The read models have another shape than this build's: {remedy}."""
+
+    def __init__(self, remedy: str = "run `shipslog db upgrade`") -> None:
+        super().__init__(remedy=remedy)
 
 
 class Standing(NamedTuple):
@@ -74,103 +64,121 @@ class Standing(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """The position reached, and the streams that were parked on the way."""
+    """The position reached, and the streams that a read model could not fold on."""
 
     position: int
     parked: tuple[Parked, ...]
 
 
-Result = TypeVar("Result")
+class Moved(NamedTuple):
+    """Views that somebody else has brought from one position to another."""
 
-Fold = Callable[[Connection, Sequence[ReadModel], Sequence[Recorded]], tuple[Parked, ...]]
+    after: int
+    position: int
+    streams: AbstractSet[str] | None
+    """Whose streams' rows are new; None: all."""
 
 
-class Views:
-    """The rows of read models, in a file or, for a path of None, in memory."""
+class Views(ABC):
+    """The rows of read models, in a file or in a database."""
 
-    def __init__(
-        self, path: Path | None, models: Sequence[ReadModel], *, is_lasting: bool = True
-    ) -> None:
-        self.path = path
+    def __init__(self, models: Sequence[ReadModel]) -> None:
         self.models = tuple(models)
-        self._is_lasting = is_lasting
-        self._engine = _engine(path, _open_lasting if is_lasting else _open_passing)
-        self._readers = _engine(path, _open_reading)
-        self._writer: Connection | None = None
+        self.signature = signature(self.models)
 
+    @abstractmethod
     def open(self) -> int:
-        """Take the file for writing and return the position it stands at, 0 for a new one."""
-        try:
-            return self._open()
-        except OperationalError:
-            raise
-        except DatabaseError:
-            if self.path is None:
-                raise
-        self.close()
-        for suffix in ("", "-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-        return self._open()
+        """Get ready to write and return the position reached, 0 for none."""
 
+    @abstractmethod
     def close(self) -> None:
-        """Let go of the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        self._engine.dispose()
-        self._readers.dispose()
+        """Let go of everything that `open`, `writing` and `reading` took."""
 
-    @contextmanager
-    def reading(self) -> Generator[Connection]:
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Connection]:
         """Give a connection that cannot write and sees one position of all read models."""
-        with self._readers.connect() as db:
-            yield db
 
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Give the one connection that writes, in a transaction."""
+
+    @abstractmethod
     async def read(self, query: Callable[[Connection], Result]) -> Result:
         """Return what a query finds; it sees one position of all read models."""
-        with self.reading() as db:
-            return query(db)
 
-    @contextmanager
-    def writing(self) -> Generator[Connection]:
-        """Give the one connection that writes, in a transaction."""
-        db = self._connection()
-        with db.begin():
-            yield db
+    @abstractmethod
+    def is_poison(self, error: Exception) -> bool:
+        """Say whether an error while folding is to be blamed on the event."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Begin anew, in one step for every reader."""
+
+    @abstractmethod
+    def beside(self) -> Views:
+        """Return views to `begin` beside these, to fill and to `become`."""
+
+    @abstractmethod
+    def begin(self) -> bool:
+        """Make these views, as `beside` returned them; False: another process has some beside."""
+
+    @abstractmethod
+    def become(self, other: Views) -> None:
+        """Take over everything of views made by `beside`, in one step for every reader."""
+
+    @abstractmethod
+    def discard(self) -> None:
+        """Close and remove these views, as `beside` returned them."""
+
+    def hold(self) -> None:  # noqa: B027 - nothing to do for a file of one process
+        """Let no other process move these views until `let_go`."""
+
+    def let_go(self, *, keep: bool) -> None:  # noqa: B027 - nothing to do for a file of one process
+        """End a `hold`; keep what was written meanwhile, or not."""
+
+    def lead(self) -> bool:
+        """Say whether it is this process that moves these views; where nobody does, it will."""
+        return True
+
+    def generation(self) -> int:
+        """Return a number that changes where all rows were exchanged by another process."""
+        return 0
+
+    async def moved(self, timeout: float) -> Moved | None:
+        """Return what another process has done, a hint; None: nothing that was heard in time."""
+        await asyncio.sleep(timeout)
+        return None
+
+    async def aclose(self) -> None:  # noqa: B027 - nothing to do for a file of one process
+        """Let go of everything that `read` and `moved` took."""
 
     def apply(self, events: Sequence[Recorded]) -> Applied:
         """Fold the events that are new into every read model and store the position reached.
 
         Events seen before change nothing. An event that a read model cannot fold parks its stream
-        there, and all others go on. Errors: CorruptLogError where a position is missing.
+        there, and all others go on. Errors: CorruptLogError where a position is missing,
+        OutdatedViewsError where another build has changed the views.
         """
         try:
-            return self._apply(events, _all_at_once)
-        except _PoisonError:
-            return self._apply(events, _one_by_one)
+            return self._apply(events, is_careful=False)
+        except Exception as error:
+            if not self.is_poison(error):
+                raise
+        return self._apply(events, is_careful=True)
 
     def take(self, events: Sequence[Recorded]) -> None:
         """Fold part of the log, whatever its positions; for views that are kept for a moment."""
         try:
             with self.writing() as db:
-                _all_at_once(db, self.models, events)
-        except _PoisonError:
+                all_at_once(db, self.models, events, ())
+        except Exception as error:
+            if not self.is_poison(error):
+                raise
             with self.writing() as db:
-                _one_by_one(db, self.models, events)
-
-    def clear(self) -> None:
-        """Begin anew, in one step for every reader."""
-        fresh = Views(None, self.models)
-        fresh.open()
-        self.become(fresh)
-        fresh.close()
-
-    def become(self, other: Views) -> None:
-        """Take over everything of other views, in one step for every reader."""
-        _driver(other._connection()).backup(_driver(self._connection()))
+                one_by_one(db, self.models, events, parked(db), self.is_poison)
 
     def exchange(
-        self, rows: Mapping[Table, ColumnElement[bool]], streams: set[str], part: Views
+        self, rows: Mapping[Table, ColumnElement[bool]], streams: AbstractSet[str], part: Views
     ) -> None:
         """Replace rows of a read model, and what is parked of these streams, by those of `part`."""
         (model,) = part.models
@@ -183,6 +191,7 @@ class Views:
             )
             parked = new.execute(select(PARKED)).all()
             put(db, PARKED, [tuple(row) for row in parked if row.stream in streams])
+            self.announce(db, Moved(0, standing(db).position, None))
 
     def standing(self) -> Standing:
         """Return how far the log is folded."""
@@ -193,58 +202,44 @@ class Views:
         """Say whether what a connection sees has the shape of these read models."""
         if not inspect(db).has_table(PROGRESS.name):
             return False
-        return db.scalar(select(PROGRESS.c.signature)) == self._signature()
+        return db.scalar(select(PROGRESS.c.signature)) == self.signature
 
     def parked(self) -> list[Parked]:
         """Return every stream that a read model cannot fold on."""
         with self.writing() as db:
             return parked(db)
 
-    def _connection(self) -> Connection:
-        if self._writer is None:
-            self._writer = self._engine.connect()
-        return self._writer
+    def announce(self, db: Connection, moved: Moved) -> None:  # noqa: B027 - nothing to do for a file of one process
+        """Tell other processes, with the transaction's commit."""
 
-    def _open(self) -> int:
+    def _apply(self, events: Sequence[Recorded], *, is_careful: bool) -> Applied:
         with self.writing() as db:
-            if self.fits(db):
-                return standing(db).position
-            if not inspect(db).get_table_names():
-                self._create(db)
-                return 0
-        self.clear()
-        return 0
-
-    def _create(self, db: Connection) -> None:
-        db.execute(CreateTable(PROGRESS))
-        db.execute(CreateTable(PARKED))
-        for model in self.models:
-            for definition in model.definitions():
-                db.execute(definition)
-        put(db, PROGRESS, [(1, 0, "", self._signature())])
-
-    def _signature(self) -> str:
-        signatures = "\n".join(model.signature() for model in self.models)
-        return hashlib.sha256(signatures.encode()).hexdigest()
-
-    def _apply(self, events: Sequence[Recorded], fold: Fold) -> Applied:
-        with self.writing() as db:
-            at = standing(db).position
-            fresh = [e for e in events if e.position > at]
+            at, mark, has_parked = db.execute(_AT).one()
+            if mark != self.signature:
+                raise OutdatedViewsError
+            fresh = events if events and events[0].position == at + 1 else _after(events, at)
             if not fresh:
                 return Applied(at, ())
             if fresh[0].position != at + 1:
                 raise CorruptLogError(position=at + 1, detail="it is not in the log")
-            stopped = fold(db, self.models, fresh)
+            old = parked(db) if has_parked else []
+            stopped: tuple[Parked, ...] = ()
+            if is_careful:
+                stopped = one_by_one(db, self.models, fresh, old, self.is_poison)
+            else:
+                all_at_once(db, self.models, fresh, old)
             newest = fresh[-1]
             digest = newest.header.payload_sha256
             if db.execute(_MOVE, {"at": at, "to": newest.position, "digest": digest}).rowcount != 1:
                 raise CorruptLogError(position=at, detail="somebody else moves the views")
+            self.announce(db, Moved(at, newest.position, {e.header.stream for e in fresh}))
             return Applied(newest.position, stopped)
 
 
-class _PoisonError(Exception):
-    """A read model could not fold a batch."""
+def signature(models: Iterable[ReadModel]) -> str:
+    """Return a digest of what the rows of read models look like and mean."""
+    signatures = "\n".join(model.signature() for model in models)
+    return hashlib.sha256(signatures.encode()).hexdigest()
 
 
 def standing(db: Connection) -> Standing:
@@ -253,13 +248,11 @@ def standing(db: Connection) -> Standing:
     return Standing(row.position, row.newest)
 
 
-def parked(db: Connection) -> list[Parked]:
-    """Return every stream that a read model cannot fold on."""
-    return [Parked(**row) for row in db.execute(_PARKED).mappings()]
-
-
 _STANDING = select(PROGRESS.c.position, PROGRESS.c.newest)
-_PARKED = select(PARKED).order_by(PARKED.c.model, PARKED.c.stream)
+# Locked before anything is read: who swaps the views waits, or has done so before.
+_AT = select(
+    PROGRESS.c.position, PROGRESS.c.signature, exists(select(PARKED.c.model).limit(1))
+).with_for_update(of=PROGRESS)
 _MOVE = (
     update(PROGRESS)
     .where(PROGRESS.c.position == bindparam("at"))
@@ -267,98 +260,5 @@ _MOVE = (
 )
 
 
-def _all_at_once(
-    db: Connection, models: Sequence[ReadModel], events: Sequence[Recorded]
-) -> tuple[Parked, ...]:
-    for model, mine in _shares(db, models, events):
-        try:
-            model.apply(db, mine)
-        except _ENVIRONMENTAL:
-            raise
-        except Exception as error:
-            raise _PoisonError from error
-    return ()
-
-
-def _one_by_one(
-    db: Connection, models: Sequence[ReadModel], events: Sequence[Recorded]
-) -> tuple[Parked, ...]:
-    stopped: dict[tuple[str, str], Parked] = {}
-    for model, mine in _shares(db, models, events):
-        for recorded in mine:
-            stream = recorded.header.stream
-            if (model.name, stream) in stopped:
-                continue
-            try:
-                with db.begin_nested():
-                    model.apply(db, [recorded])
-            except _ENVIRONMENTAL:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, one stream stands still
-                detail = f"{type(error).__name__}: {error}"[:_MAX_ERROR]
-                one = Parked(model.name, stream, recorded.position, detail)
-                stopped[model.name, stream] = one
-                put(db, PARKED, [msgspec.structs.astuple(one)])
-    return tuple(stopped.values())
-
-
-def _shares(
-    db: Connection, models: Sequence[ReadModel], events: Sequence[Recorded]
-) -> Iterator[tuple[ReadModel, list[Recorded]]]:
-    """Return what each read model reads of a batch, parked streams left out."""
-    stopped = {(row.model, row.stream) for row in parked(db)}
-    for model in models:
-        mine = [e for e in events if e.header.stream.startswith(model.streams)]
-        if stopped:
-            mine = [e for e in mine if (model.name, e.header.stream) not in stopped]
-        if mine:
-            yield model, mine
-
-
-def _engine(path: Path | None, opened: Callable[[Path | None], sqlite3.Connection]) -> Engine:
-    engine = create_engine("sqlite://", creator=lambda: opened(path), poolclass=QueuePool)
-    begin = "BEGIN" if opened is _open_reading else "BEGIN IMMEDIATE"
-
-    def started(db: Connection) -> None:
-        db.exec_driver_sql(begin)
-
-    event.listen(engine, "begin", started)
-    return engine
-
-
-def _open_lasting(path: Path | None) -> sqlite3.Connection:
-    # The log is what must survive; after a crash the views are behind, and catch up.
-    pragmas = "journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000"
-    return _connect(str(path or ":memory:"), *pragmas)
-
-
-def _open_passing(path: Path | None) -> sqlite3.Connection:
-    return _connect(str(path or ":memory:"), "journal_mode = MEMORY", "synchronous = OFF")
-
-
-def _open_reading(path: Path | None) -> sqlite3.Connection:
-    if path is None:
-        message = "Views in memory have no readers."
-        raise ValueError(message)
-    return _connect(f"{path.absolute().as_uri()}?mode=ro")
-
-
-def _connect(name: str, *pragmas: str) -> sqlite3.Connection:
-    db = sqlite3.connect(
-        name,
-        uri=name.startswith("file:"),
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=BUSY_SECONDS,
-    )
-    try:
-        for pragma in pragmas:
-            db.execute(f"PRAGMA {pragma}")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-def _driver(db: Connection) -> sqlite3.Connection:
-    return cast("sqlite3.Connection", db.connection.driver_connection)
+def _after(events: Sequence[Recorded], position: int) -> Sequence[Recorded]:
+    return [event for event in events if event.position > position]

@@ -14,7 +14,7 @@ from pathlib import Path
 from shipslog.adapters.store.sqlite.connections import Readers
 from shipslog.adapters.store.sqlite.reading import SqliteReader
 from shipslog.projections import READ_MODELS, audit, deployments, history, targets
-from shipslog.projections.follower import Page, Projector, Views
+from shipslog.projections.follower import Page, Projector, SqliteViews, Views
 
 from .generated_log import generate
 
@@ -39,7 +39,7 @@ def caught_up(folder: Path, events: int) -> Views:
     """Return views of a new log of so many events; print how fast they caught up."""
     path = folder / f"ledger-{events}.db"
     generate(path, events)
-    views = Views(folder / f"views-{events}.db", READ_MODELS)
+    views = SqliteViews(folder / f"views-{events}.db", READ_MODELS)
     asyncio.run(catch_up(path, views))
     return views
 

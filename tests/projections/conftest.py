@@ -8,7 +8,7 @@ import pytest
 
 from shipslog.domain.event import Recorded
 from shipslog.projections import READ_MODELS
-from shipslog.projections.follower import ReadModel, Views
+from shipslog.projections.follower import ReadModel, SqliteViews, Views
 
 from .telling import everything
 
@@ -32,7 +32,7 @@ def new_views(tmp_path: Path) -> Iterator[NewViews]:
     opened: list[Views] = []
 
     def new(models: Sequence[ReadModel] = READ_MODELS) -> Views:
-        views = Views(tmp_path / f"views-{len(opened)}.db", models)
+        views = SqliteViews(tmp_path / f"views-{len(opened)}.db", models)
         views.open()
         opened.append(views)
         return views

@@ -18,7 +18,7 @@ from shipslog.projections.follower import (
     Observer,
     Parked,
     ReadModel,
-    Views,
+    SqliteViews,
     following,
     projecting,
 )
@@ -65,7 +65,7 @@ async def follow(tmp_path: Path, log: GrowingLog) -> AsyncIterator[Following]:
     async def opening(
         models: Sequence[ReadModel] = READ_MODELS, observer: Observer | None = None
     ) -> Follower:
-        follower = Follower(log, Views(tmp_path / "views.db", models), observer)
+        follower = Follower(log, SqliteViews(tmp_path / "views.db", models), observer)
         await follower.open()
         opened.append(follower)
         return follower
@@ -234,7 +234,7 @@ async def test_following_goes_on_during_a_rebuild(follow: Following, log: Growin
             await follower.reached(shown, SECONDS)
         first, second = await asyncio.gather(*rebuilds)
         assert first.position <= second.position <= follower.position
-    fresh = Views(None, READ_MODELS)
+    fresh = SqliteViews(None, READ_MODELS)
     fresh.open()
     fresh.apply(log.events[: log.shown])
     with fresh.writing() as db:
@@ -357,7 +357,7 @@ async def test_a_stream_without_events_cannot_be_rebuilt(follow: Following) -> N
 
 async def fingerprints_of_all(models: Sequence[ReadModel], log: GrowingLog) -> list[str]:
     """Return the digests of read models of all that the log shows."""
-    fresh = Views(None, models)
+    fresh = SqliteViews(None, models)
     fresh.open()
     fresh.apply(log.events[: log.shown])
     with fresh.writing() as db:

@@ -9,7 +9,7 @@ from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.append import Append, Draft
 from shipslog.domain.event import CommandRef, Recorded
 from shipslog.projections import READ_MODELS
-from shipslog.projections.follower import Follower, Projector, Views
+from shipslog.projections.follower import Follower, Projector, SqliteViews
 from shipslog.projections.replay import check, replay_all
 
 from .test_views import fingerprints
@@ -40,7 +40,7 @@ async def test_what_is_written_is_seen_and_can_be_rebuilt_and_checked_offline(
     tmp_path: Path, events: Sequence[Recorded]
 ) -> None:
     store = SqliteStore.open(tmp_path)
-    follower = Follower(store.log, Views(tmp_path / "views.db", READ_MODELS))
+    follower = Follower(store.log, SqliteViews(tmp_path / "views.db", READ_MODELS))
     await follower.open()
     task = asyncio.create_task(follower.run())
     for event in events:
@@ -54,7 +54,7 @@ async def test_what_is_written_is_seen_and_can_be_rebuilt_and_checked_offline(
     store.close()
 
     archive = SqliteStore.read_only(tmp_path)
-    offline = Projector(archive.log, Views(tmp_path / "views.db", READ_MODELS))
+    offline = Projector(archive.log, SqliteViews(tmp_path / "views.db", READ_MODELS))
     assert await offline.open() == len(events)
     assert list(check(archive.log.scan(), offline.views)) == []
     assert (await offline.rebuild()).events == len(events)

@@ -12,7 +12,7 @@ from shipslog.domain.errors import BrokenError
 from shipslog.domain.event import Recorded
 from shipslog.domain.transaction import Aggregate, empty, fold
 from shipslog.projections import READ_MODELS, deployments, targets
-from shipslog.projections.follower import Views
+from shipslog.projections.follower import SqliteViews, Views
 from shipslog.projections.replay import Difference, check, replay_all, transitions
 
 from .conftest import NewViews
@@ -104,13 +104,13 @@ def test_a_parked_stream_is_a_difference(new_views: NewViews, events: Sequence[R
 def test_views_that_cannot_be_read_are_told_apart_from_different_ones(
     tmp_path: Path, new_views: NewViews, events: Sequence[Recorded]
 ) -> None:
-    missing = Views(tmp_path / "missing.db", READ_MODELS)
+    missing = SqliteViews(tmp_path / "missing.db", READ_MODELS)
     with pytest.raises(BrokenError, match="cannot be read"):
         list(check(events, missing))
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(b"no database" * 1000)
     with pytest.raises(BrokenError, match="cannot be read"):
-        list(check(events, Views(damaged, READ_MODELS)))
+        list(check(events, SqliteViews(damaged, READ_MODELS)))
     of_others = new_views([Counting()])
     with pytest.raises(BrokenError, match="another shape"):
-        list(check(events, Views(of_others.path, READ_MODELS)))
+        list(check(events, SqliteViews(of_others.path, READ_MODELS)))

@@ -24,7 +24,15 @@ from shipslog.domain.errors import CorruptLogError
 from shipslog.domain.event import Header, Recorded
 from shipslog.projections import READ_MODELS, deployments
 from shipslog.projections.deployments import Deployments
-from shipslog.projections.follower import Page, Parked, ReadModel, Views, put, stale_since
+from shipslog.projections.follower import (
+    Page,
+    Parked,
+    ReadModel,
+    SqliteViews,
+    Views,
+    put,
+    stale_since,
+)
 
 from .conftest import NewViews
 
@@ -125,7 +133,7 @@ def test_rows_and_position_are_stored_together_or_not_at_all(
     assert fingerprints(others) == before
     assert others.path is not None
     others.close()
-    reopened = Views(others.path, READ_MODELS)
+    reopened = SqliteViews(others.path, READ_MODELS)
     assert reopened.open() == 30
     reopened.apply(events)
     assert fingerprints(reopened) == fingerprints(views)
@@ -179,8 +187,8 @@ def test_what_cannot_be_stored_is_poison_too(
         """Counts beyond what an integer column holds."""
 
         def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
-            rows = [(e.header.stream, 2**70 if e.position == 8 else 1) for e in events]
-            put(db, COUNTS, rows)
+            for e in events:
+                put(db, COUNTS, [(e.header.stream, 2**70 if e.position == 8 else 1)])
 
     views = new_views([Overflowing()])
     views.apply(events)
@@ -218,7 +226,7 @@ def test_two_who_move_the_views_do_not_lose_a_batch(
 ) -> None:
     mine = new_views()
     mine.apply(events[:10])
-    theirs = Views(mine.path, READ_MODELS)
+    theirs = SqliteViews(mine.path, READ_MODELS)
     theirs.open()
     theirs.apply(events[10:90])
     mine.apply(events[10:])
@@ -238,7 +246,7 @@ def test_views_of_another_shape_are_begun_anew(
     old.apply(events)
     old.close()
     for models in ([Newer()], [Newer(), Deployments()]):
-        views = Views(old.path, models)
+        views = SqliteViews(old.path, models)
         assert views.open() == 0
         assert views.apply(events).position == len(events)
         views.close()
@@ -252,7 +260,7 @@ def test_a_broken_file_is_begun_anew(
 ) -> None:
     path = tmp_path / "broken.db"
     path.write_bytes(content)
-    broken = Views(path, READ_MODELS)
+    broken = SqliteViews(path, READ_MODELS)
     assert broken.open() == 0
     broken.apply(events)
     assert fingerprints(broken) == fingerprints(views)
@@ -289,7 +297,7 @@ def test_others_take_the_place_under_readers(
 
 
 def test_a_file_that_is_no_folder_s_is_no_reason_to_delete_anything(tmp_path: Path) -> None:
-    views = Views(tmp_path / "missing" / "views.db", READ_MODELS)
+    views = SqliteViews(tmp_path / "missing" / "views.db", READ_MODELS)
     with pytest.raises(OperationalError):
         views.open()
     views.close()

@@ -25,7 +25,7 @@ from shipslog.domain.append import Append, Draft
 from shipslog.domain.event import CommandRef, Event
 from shipslog.domain.ledger import Door
 from shipslog.projections import READ_MODELS
-from shipslog.projections.follower import Follower, Views
+from shipslog.projections.follower import Follower, SqliteViews
 
 from .truth import judge
 
@@ -165,7 +165,7 @@ async def serve(folder: Path, limits: Limits | None = None) -> AsyncGenerator[Se
     logs.configure(log)
     clock = MovableClock()
     store = SqliteStore.open(folder, clock.now)
-    follower = Follower(store.log, Views(folder / "views.db", READ_MODELS))
+    follower = Follower(store.log, SqliteViews(folder / "views.db", READ_MODELS))
     await follower.open()
     services = Services(
         door=Door(store.log, clock, store.keyring),

@@ -18,7 +18,7 @@ from shipslog.domain.event import Fence, Recorded, sha256_hex
 from shipslog.domain.stages import RunSpec
 from shipslog.domain.target import Target
 from shipslog.projections import READ_MODELS
-from shipslog.projections.follower import Views
+from shipslog.projections.follower import SqliteViews
 from shipslog.projections.replay import check
 from tests.invariants import violations
 
@@ -100,7 +100,7 @@ class Evidence:
             yield f"I6: positions above {len(self.rows)} are gone"
 
     def _views_differ(self) -> Iterator[str]:
-        views = Views(self._data / "views.db", READ_MODELS)
+        views = SqliteViews(self._data / "views.db", READ_MODELS)
         try:
             views.open()
             for difference in check(self.log, views):

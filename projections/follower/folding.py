@@ -1,0 +1,81 @@
+"""Folding a batch into every read model, and containing the events that cannot be folded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+from sqlalchemy import Connection, select
+
+from ...domain.event import Recorded
+from .read_model import PARKED, ReadModel
+from .rows import put
+
+_MAX_ERROR = 500
+
+IsPoison = Callable[[Exception], bool]
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """A stream that a read model cannot fold on: its rows stand still since this position."""
+
+    model: str
+    stream: str
+    position: int
+    error: str
+
+
+def parked(db: Connection) -> list[Parked]:
+    """Return every stream that a read model cannot fold on."""
+    return [Parked(**row) for row in db.execute(_PARKED).mappings()]
+
+
+_PARKED = select(PARKED).order_by(PARKED.c.model, PARKED.c.stream)
+
+
+def all_at_once(
+    db: Connection, models: Sequence[ReadModel], events: Sequence[Recorded], old: Sequence[Parked]
+) -> None:
+    """Fold a batch, the streams left out that are parked already."""
+    for model, mine in _shares(models, events, old):
+        model.apply(db, mine)
+
+
+def one_by_one(
+    db: Connection,
+    models: Sequence[ReadModel],
+    events: Sequence[Recorded],
+    old: Sequence[Parked],
+    is_poison: IsPoison,
+) -> tuple[Parked, ...]:
+    """Fold a batch event by event, and park each stream whose event cannot be folded."""
+    stopped: dict[tuple[str, str], Parked] = {}
+    for model, mine in _shares(models, events, old):
+        for recorded in mine:
+            stream = recorded.header.stream
+            if (model.name, stream) in stopped:
+                continue
+            try:
+                with db.begin_nested():
+                    model.apply(db, [recorded])
+            except Exception as error:
+                if not is_poison(error):
+                    raise
+                detail = f"{type(error).__name__}: {error}".replace("\0", "")[:_MAX_ERROR]
+                one = Parked(model.name, stream, recorded.position, detail)
+                stopped[model.name, stream] = one
+                put(db, PARKED, [msgspec.structs.astuple(one)])
+    return tuple(stopped.values())
+
+
+def _shares(
+    models: Sequence[ReadModel], events: Sequence[Recorded], old: Sequence[Parked]
+) -> Iterator[tuple[ReadModel, list[Recorded]]]:
+    """Return what each read model reads of a batch, parked streams left out."""
+    stopped = {(one.model, one.stream) for one in old}
+    for model in models:
+        mine = [e for e in events if e.header.stream.startswith(model.streams)]
+        if stopped:
+            mine = [e for e in mine if (model.name, e.header.stream) not in stopped]
+        if mine:
+            yield model, mine

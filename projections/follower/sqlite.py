@@ -1,0 +1,223 @@
+"""SqliteViews: one SQLite file with the rows of every read model.
+
+Only one connection of one process writes and checkpoints it; all others open it `mode=ro`. The
+file is derived: one that is missing, broken or of another shape is begun anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    QueuePool,
+    Table,
+    create_engine,
+    event,
+    func,
+    inspect,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.sqlite import dialect, insert
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.schema import CreateTable
+
+from .read_model import PARKED, ReadModel
+from .rows import STORAGES, Row, put
+from .views import PROGRESS, Views, standing
+
+BUSY_SECONDS = 10.0
+
+Result = TypeVar("Result")
+
+
+class SqliteViews(Views):
+    """The rows of read models in a file or, for a path of None, in memory."""
+
+    def __init__(
+        self, path: Path | None, models: Sequence[ReadModel], *, is_lasting: bool = True
+    ) -> None:
+        super().__init__(models)
+        self.path = path
+        self._engine = _engine(path, _open_lasting if is_lasting else _open_passing)
+        self._readers = _engine(path, _open_reading)
+        self._writer: Connection | None = None
+
+    def open(self) -> int:
+        """Take the file for writing and return the position it stands at, 0 for a new one."""
+        try:
+            return self._open()
+        except OperationalError:
+            raise
+        except DatabaseError:
+            if self.path is None:
+                raise
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        return self._open()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._engine.dispose()
+        self._readers.dispose()
+
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """Implement `Views.reading`."""
+        with self._readers.connect() as db:
+            yield db
+
+    async def read(self, query: Callable[[Connection], Result]) -> Result:
+        """Implement `Views.read`: at once, for it takes less than handing it to somebody else."""
+        with self.reading() as db:
+            return query(db)
+
+    @contextmanager
+    def writing(self) -> Generator[Connection]:
+        """Implement `Views.writing`."""
+        db = self.connection()
+        with db.begin():
+            yield db
+
+    def is_poison(self, error: Exception) -> bool:
+        """Blame an event, but not for a full disk, a lost file or no memory."""
+        return not isinstance(error, OperationalError | MemoryError)
+
+    def clear(self) -> None:
+        """Implement `Views.clear`."""
+        fresh = SqliteViews(None, self.models)
+        fresh.open()
+        self.become(fresh)
+        fresh.close()
+
+    def beside(self) -> SqliteViews:
+        """Return new views in a file beside."""
+        path = self.path and self.path.with_name(self.path.name + ".new")
+        return SqliteViews(path, self.models, is_lasting=False)
+
+    def begin(self) -> bool:
+        """Make the file anew."""
+        self.discard()
+        self.open()
+        return True
+
+    def become(self, other: Views) -> None:
+        """Implement `Views.become`."""
+        if not isinstance(other, SqliteViews):
+            raise TypeError(other)
+        _driver(other.connection()).backup(_driver(self.connection()))
+
+    def discard(self) -> None:
+        """Close and delete the file."""
+        self.close()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def connection(self) -> Connection:
+        """Return the one connection that writes."""
+        if self._writer is None:
+            self._writer = self._engine.connect()
+        return self._writer
+
+    def _open(self) -> int:
+        with self.writing() as db:
+            if self.fits(db):
+                return standing(db).position
+            if not inspect(db).get_table_names():
+                self._create(db)
+                return 0
+        self.clear()
+        return 0
+
+    def _create(self, db: Connection) -> None:
+        db.execute(CreateTable(PROGRESS))
+        db.execute(CreateTable(PARKED))
+        for model in self.models:
+            for definition in model.definitions():
+                db.execute(definition)
+        put(db, PROGRESS, [(1, 0, "", self.signature)])
+
+
+class _Storage:
+    def put(self, db: Connection, table: Table, rows: Sequence[Row]) -> None:
+        db.exec_driver_sql(_upsert(table), list(rows))
+
+    add = put
+
+    def among(self, key: Sequence[Column[Any]], keys: ColumnElement[str]) -> ColumnElement[bool]:
+        each = func.json_each(keys).table_valued("value")
+        parts = [func.json_extract(each.c.value, f"$[{n}]") for n in range(len(key))]
+        return tuple_(*key).in_(select(*parts))
+
+
+STORAGES["sqlite"] = _Storage()
+
+
+@cache
+def _upsert(table: Table) -> str:
+    statement = insert(table)
+    changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
+    keyed = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
+    return str(keyed.compile(dialect=dialect()))
+
+
+def _engine(path: Path | None, opened: Callable[[Path | None], sqlite3.Connection]) -> Engine:
+    engine = create_engine("sqlite://", creator=lambda: opened(path), poolclass=QueuePool)
+    begin = "BEGIN" if opened is _open_reading else "BEGIN IMMEDIATE"
+
+    def started(db: Connection) -> None:
+        db.exec_driver_sql(begin)
+
+    event.listen(engine, "begin", started)
+    return engine
+
+
+def _open_lasting(path: Path | None) -> sqlite3.Connection:
+    # The log is what must survive; after a crash the views are behind, and catch up.
+    pragmas = "journal_mode = WAL", "synchronous = NORMAL", "wal_autocheckpoint = 4000"
+    return _connect(str(path or ":memory:"), *pragmas)
+
+
+def _open_passing(path: Path | None) -> sqlite3.Connection:
+    return _connect(str(path or ":memory:"), "journal_mode = MEMORY", "synchronous = OFF")
+
+
+def _open_reading(path: Path | None) -> sqlite3.Connection:
+    if path is None:
+        message = "Views in memory have no readers."
+        raise ValueError(message)
+    return _connect(f"{path.absolute().as_uri()}?mode=ro")
+
+
+def _connect(name: str, *pragmas: str) -> sqlite3.Connection:
+    db = sqlite3.connect(
+        name,
+        uri=name.startswith("file:"),
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=BUSY_SECONDS,
+    )
+    try:
+        for pragma in pragmas:
+            db.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _driver(db: Connection) -> sqlite3.Connection:
+    return cast("sqlite3.Connection", db.connection.driver_connection)

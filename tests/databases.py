@@ -12,18 +12,20 @@ from shipslog.adapters.store.postgres.schema import create
 from shipslog.adapters.store.postgres_server import PostgresServer
 
 TEMPLATE = "template_of_ledgers"
+FIFTEEN = Path("/usr/lib/postgresql/15/bin")
+"""Where Debian keeps the programs of the oldest version that we work with."""
 SMALL = {"shared_buffers": "64MB", "max_wal_size": "4GB", "autovacuum_naptime": "5s"}
 
 _numbers = count()
 
 
 @contextmanager
-def running_server(**settings: str) -> Generator[PostgresServer]:
+def running_server(programs: Path | None = None, /, **settings: str) -> Generator[PostgresServer]:
     """Give a server over an empty data folder, flushing as one must unless told otherwise."""
     with tempfile.TemporaryDirectory(prefix="shipslog-postgres-") as folder:
         # Run by root, the server is nobody, who has to get in.
         Path(folder).chmod(0o711)
-        with PostgresServer(Path(folder) / "data", SMALL | settings) as server:
+        with PostgresServer(Path(folder) / "data", SMALL | settings, programs) as server:
             yield server
 
 

@@ -11,7 +11,7 @@ from ...adapters.store.sqlite.store import SqliteArchive, SqliteStore
 from ...domain.errors import InvalidError
 from ...domain.ports import Clock
 from ...projections import READ_MODELS
-from ...projections.follower import Views
+from ...projections.follower import SqliteViews, Views
 from ..settings import BadSettingError, Settings
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ async def views(settings: Settings) -> AsyncGenerator[Views]:
 
 def new_views(settings: Settings) -> Views:
     """Return the read models' rows, not yet opened."""
-    return Views(settings.data / VIEWS, READ_MODELS)
+    return SqliteViews(settings.data / VIEWS, READ_MODELS)
 
 
 def require_driver(url: str) -> None:

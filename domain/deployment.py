@@ -10,13 +10,14 @@ import msgspec
 
 from .event import Event, Fact, Personal
 from .plan import Plan, PlannedStage
+from .stages import may_be_repeated
 
 QUEUE_SECONDS = 24 * 3600.0
 """How long a deployment waits for its target before it is cancelled."""
 START_SECONDS = 60.0
 """How long a deployment that holds its target may take to begin."""
 LOST_ATTEMPTS = 10
-"""How often an idempotent stage whose result was lost is tried again, beside its own attempts."""
+"""How often a stage whose result was lost is tried again where it may be, beside its attempts."""
 
 
 class Status(StrEnum):
@@ -70,6 +71,9 @@ class StageStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+_FAILED = (StageStatus.FAILED, StageStatus.ERRORED)
+
+
 class Cause(StrEnum):
     """Why a deployment is undone."""
 
@@ -88,8 +92,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Stream version of its `stage_started`, by which its outcome names its cause."""
     ended_at: datetime | None = None
     message: str | None = None
+    is_lost: bool = False
+    """Whether it was lost with the platform."""
     lost: int = 0
-    """How many tries so far were lost with the platform."""
+    """How many tries so far were."""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -274,31 +280,25 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     def has_failed_for_good(self, stage: PlannedStage) -> bool:
         """Say whether a stage failed and has no attempt left."""
-        return (
-            self.has_status(stage.name, StageStatus.FAILED, StageStatus.ERRORED)
-            and self.next_attempt_at(stage) is None
-        )
+        return self.has_status(stage.name, *_FAILED) and self.next_attempt_at(stage) is None
 
     def next_attempt_at(self, stage: PlannedStage) -> datetime | None:
         """Return when a failed stage is tried again; None where it is not."""
         attempt = self.attempts.get(stage.name)
         if attempt is None or attempt.ended_at is None:
             return None
-        if attempt.status is StageStatus.ERRORED and self._is_worth_repeating(stage, attempt):
-            return attempt.ended_at
+        if attempt.status is StageStatus.ERRORED and not may_be_repeated(stage.spec):
+            return None
+        if attempt.is_lost:
+            return attempt.ended_at if attempt.lost <= LOST_ATTEMPTS else None
         tries = attempt.number - attempt.lost
-        if attempt.status is not StageStatus.FAILED or tries >= stage.attempts:
+        if attempt.status not in _FAILED or tries >= stage.attempts:
             return None
         return attempt.ended_at + timedelta(seconds=stage.backoff * 2 ** (tries - 1))
 
     def deadline(self, stage: PlannedStage) -> datetime:
         """Return when the running try of a stage must have ended."""
         return self.attempts[stage.name].started_at + timedelta(seconds=stage.timeout)
-
-    @staticmethod
-    def _is_worth_repeating(stage: PlannedStage, attempt: Attempt) -> bool:
-        is_idempotent = getattr(stage.spec, "idempotent", False)
-        return is_idempotent and 0 < attempt.lost <= LOST_ATTEMPTS
 
 
 ENDINGS: dict[str, type[Deployment.Ended]] = {
@@ -385,5 +385,6 @@ def _ended(attempt: Attempt, fact: Fact, event: Deployment.StageFinished) -> Att
         status=StageStatus(event.outcome),
         ended_at=fact.at,
         message=event.message,
+        is_lost=event.lost,
         lost=attempt.lost + event.lost,
     )

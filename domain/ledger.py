@@ -19,9 +19,19 @@ import stamina
 
 from .access import Actor, require
 from .admission import is_limited, what_holds
-from .append import Appended
-from .commands import Command, RequestDeployment, RetryDeployment, RollbackDeployment
+from .append import Append, Appended
+from .commands import (
+    AbortDeployment,
+    Command,
+    DefineEnvironment,
+    DefinePipeline,
+    RequestDeployment,
+    RetryDeployment,
+    RollbackDeployment,
+)
+from .definition import stream_of as definition_stream
 from .deployment import Deployment
+from .deployment import stream_of as deployment_stream
 from .environment import Environment
 from .environment import stream_of as environment_stream
 from .errors import ConflictError
@@ -85,7 +95,9 @@ class Door:
         require(actor, command.permission)
         reference = _reference(command, actor, key)
         known = await self._log.command(reference.id) if key else None
-        if known and known.events and known.events[0].header.command.sha256 == reference.sha256:
+        if known and not known.events:
+            return await self._changed_nothing(_concerned(command), reference)
+        if known and known.events[0].header.command.sha256 == reference.sha256:
             return _receipt(msgspec.structs.replace(known, known=True))
         sealed = await self._seal(command, actor)
         retries = stamina.retry_context(
@@ -98,7 +110,8 @@ class Door:
         async with await self._turn(command):
             async for attempt in retries:
                 with attempt:
-                    return await self._try(command, actor, reference, sealed)
+                    visit = self._visit(actor, reference, sealed)
+                    return await self._try(command, visit, reference if key else None)
         raise AssertionError  # pragma: no cover - the retries return or raise
 
     async def preview(self, command: RequestDeployment, actor: Actor) -> Preview:
@@ -110,17 +123,27 @@ class Door:
         target = await self.streams.load(Target, target_stream(plan.target))
         return Preview(plan, plan.hash(), tuple(what_holds(target, self._clock.now())))
 
-    async def _try(
-        self, command: Command, actor: Actor, reference: CommandRef, sealed: Sealed | None
-    ) -> Receipt:
-        visit = self._visit(actor, reference, sealed)
+    async def _try(self, command: Command, visit: Visit, reference: CommandRef | None) -> Receipt:
         stream = await HANDLERS[type(command)](command, visit)
         if visit.transaction.is_empty:
-            head = await self._log.head()
-            return Receipt(position=head, first=head, stream=stream)
+            return await self._changed_nothing(stream, reference)
         appended = await self._log.append(visit.transaction.append())
         self.streams.learn(appended.events)
         return _receipt(appended)
+
+    async def _changed_nothing(self, stream: str, reference: CommandRef | None) -> Receipt:
+        """Return where the log stands; a command with a key has that noted, or finds it noted.
+
+        Errors: IdempotencyMismatchError.
+        """
+        if reference is None:
+            head = await self._log.head()
+            return Receipt(position=head, first=head, stream=stream)
+        appended = await self._log.append(Append(drafts=(), commands=(reference,)))
+        if appended.events:
+            return _receipt(appended)
+        position = appended.last
+        return Receipt(position=position, first=position, stream=stream, known=appended.known)
 
     def _visit(self, actor: Actor, reference: CommandRef, sealed: Sealed | None) -> Visit:
         transaction = Transaction(now=self._clock.now(), actor=actor.subject)
@@ -152,6 +175,19 @@ def _receipt(appended: Appended) -> Receipt:
         stream=appended.events[0].header.stream,
         known=appended.known,
     )
+
+
+def _concerned(command: Command) -> str:
+    """Return the stream of a command that may have nothing to change."""
+    match command:
+        case AbortDeployment(deployment=name) | RollbackDeployment(deployment=name):
+            return deployment_stream(name)
+        case DefineEnvironment(name=name):
+            return environment_stream(name)
+        case DefinePipeline(name=name):
+            return definition_stream(name)
+        case _:
+            raise TypeError(command)
 
 
 def _reference(command: Command, actor: Actor, key: str | None) -> CommandRef:

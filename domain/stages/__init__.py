@@ -51,6 +51,18 @@ PERFORM: dict[type, Callable[[Any, Work], Awaitable[Outcome]]] = {
 CANCEL: dict[type, Callable[[Any, Work], Awaitable[str | None]]] = {RunSpec: run.cancel}
 """Kinds that leave something running when they are no longer waited for."""
 
+
+def may_be_repeated(spec: Spec) -> bool:
+    """Say whether a try of which nobody knows what it did may be followed by another."""
+    match spec:
+        case RunSpec():
+            return spec.idempotent
+        case SnapshotSpec() | RetireSpec() | RestoreSpec():
+            return True
+        case _:
+            return False
+
+
 __all__ = [
     "CANCEL",
     "PERFORM",
@@ -68,4 +80,5 @@ __all__ = [
     "SwitchSpec",
     "WaitSpec",
     "Work",
+    "may_be_repeated",
 ]

@@ -29,9 +29,12 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     backoff_seconds: float
     lasts_seconds: float | None = None
     """How long it takes by design: a wait, a watch."""
-    is_idempotent: bool = False
+    may_be_repeated: bool = False
+    """Whether a try of which nobody knows what it did may be followed by another."""
+    is_lost: bool = False
+    """Whether its newest try was lost with the platform."""
     lost: int = 0
-    """How many tries were lost with the platform."""
+    """How many tries were."""
 
     @property
     def has_failed(self) -> bool:
@@ -43,9 +46,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         """When a failed stage may be tried again; None where it has no attempt left."""
         if self.ended_at is None or not self.has_failed:
             return None
-        if self.status is StageStatus.ERRORED:
-            is_worth_it = self.is_idempotent and 0 < self.lost <= LOST_ATTEMPTS
-            return self.ended_at if is_worth_it else None
+        if self.status is StageStatus.ERRORED and not self.may_be_repeated:
+            return None
+        if self.is_lost:
+            return self.ended_at if self.lost <= LOST_ATTEMPTS else None
         tries = self.attempt - self.lost
         if tries >= self.attempts:
             return None

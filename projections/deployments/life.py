@@ -11,7 +11,7 @@ import msgspec
 from ...domain.deployment import QUEUE_SECONDS, START_SECONDS, Deployment, StageStatus, Status
 from ...domain.event import Recorded
 from ...domain.plan import PlannedStage
-from ...domain.stages import MonitorSpec, RunSpec, WaitSpec
+from ...domain.stages import MonitorSpec, WaitSpec, may_be_repeated
 from .document import Links, Rollback, Stage, StatusDocument, Waiting
 
 Changes = dict[str, Any]
@@ -84,7 +84,7 @@ def _planned(stage: PlannedStage) -> Stage:
         timeout_seconds=stage.timeout,
         backoff_seconds=stage.backoff,
         lasts_seconds=spec.seconds if isinstance(spec, WaitSpec | MonitorSpec) else None,
-        is_idempotent=isinstance(spec, RunSpec) and spec.idempotent,
+        may_be_repeated=may_be_repeated(spec),
     )
 
 
@@ -146,6 +146,7 @@ def _finished(stage: Stage, event: Deployment.StageFinished, at: datetime) -> St
         ended_at=at,
         message=event.message,
         output=event.output,
+        is_lost=event.lost,
         lost=stage.lost + event.lost,
     )
 

@@ -112,6 +112,30 @@ async def test_the_same_key_is_answered_with_what_it_did_the_first_time() -> Non
     assert other.stream != first.stream, "a key is its caller's own"
 
 
+@pytest.mark.parametrize("kind", [AbortDeployment, RollbackDeployment])
+async def test_the_same_key_is_answered_alike_although_nothing_was_left_to_change(
+    kind: type[AbortDeployment | RollbackDeployment],
+) -> None:
+    story = Story()
+    await story.begin(COMMANDS_ONLY)
+    one = await story.request()
+    await story.settle(one)
+    wish = kind(deployment=one)
+    await story.tell(wish, key="first")
+    idle = await story.tell(wish, key="second")
+    await story.tell(wish)
+    assert await story.ledger.head() == idle.position
+    await story.settle(one)
+    for stage in ("build", "lint"):
+        await story.finish(one, stage, "cancelled")
+    assert (await story.deployment(one)).is_final
+    assert await story.tell(wish, key="second") == msgspec.structs.replace(idle, known=True)
+    with pytest.raises(IdempotencyMismatchError):
+        await story.tell(kind(deployment=one, reason="another"), key="second")
+    with pytest.raises(StateConflictError):
+        await story.tell(wish, key="third")
+
+
 async def test_a_thousand_calls_with_one_key_are_one_deployment() -> None:
     story = Story()
     await story.begin(COMMANDS_ONLY)

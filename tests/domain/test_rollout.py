@@ -86,6 +86,50 @@ async def test_a_lost_result_is_tried_again_only_where_that_is_harmless(
     assert (await story.deployment(one)).status == status
 
 
+async def test_what_is_lost_once_and_then_errs_is_tried_no_more_than_it_may_be() -> None:
+    story = Story()
+    await story.begin([{"name": "build", "run": ["true"], "idempotent": True}])
+    one = await story.request()
+    await story.settle(one)
+    lost = FinishStage(stage="build", attempt=1, outcome="errored", lost=True)
+    await story.settle(one, lost)
+    await story.finish(one, "build", "errored")
+    deployment = await story.deployment(one)
+    assert (deployment.status, deployment.attempts["build"].number) == (Status.FAILED, 2)
+
+
+async def test_a_step_back_that_errs_is_tried_again_until_it_has_no_try_left() -> None:
+    story = Story()
+    await story.begin(BLUE_GREEN)
+    await to_the_end(story, await story.request())
+    two = await story.request("2.0.0")
+    await up_to_switch(story, two, "2.0.0")
+    await story.finish(two, "deploy.monitor", "failed")
+    for pause in (1, 2):
+        assert await story.running(two) == {"deploy.undo_switch"}
+        await story.finish(two, "deploy.undo_switch", "errored")
+        assert await story.running(two) == set(), "the backoff is not over"
+        story.clock.move(pause)
+        await story.settle(two)
+    await story.finish(two, "deploy.undo_switch", "errored")
+    assert (await story.deployment(two)).status is Status.ROLLBACK_FAILED
+
+
+async def test_a_retirement_that_errs_is_tried_again_and_undoes_nothing() -> None:
+    story = Story()
+    await story.begin(BLUE_GREEN)
+    await to_the_end(story, await story.request())
+    two = await story.request("2.0.0")
+    await up_to_switch(story, two, "2.0.0")
+    await story.finish(two, "deploy.monitor")
+    await story.finish(two, "verify")
+    await story.finish(two, "deploy.retire", "errored")
+    story.clock.move(1)
+    await story.settle(two)
+    await story.finish(two, "deploy.retire")
+    assert (await story.deployment(two)).status is Status.SUCCEEDED
+
+
 async def test_a_failure_after_the_switch_takes_traffic_back_then_ends_the_new_revision() -> None:
     story = Story()
     await story.begin(BLUE_GREEN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from time import perf_counter
+from typing import TypeVar
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
@@ -26,6 +27,8 @@ from .wire.refusals import MalformedRequestError, RateLimitedError
 MAX_PIPELINED = 16
 """How many requests of one connection may wait behind the one that is answered."""
 CUT_OFF_SECONDS = 1.0
+
+Answer = TypeVar("Answer", bound=web.StreamResponse)
 
 _log = logs.get("http")
 
@@ -67,7 +70,7 @@ def _add(app: web.Application, endpoints: Endpoints, route: Route) -> web.Abstra
 async def _expect(request: web.Request) -> web.StreamResponse | None:
     """Ask for the body where the client waits to be asked; aiohttp would refuse in plain text."""
     if request.headers[hdrs.EXPECT].lower() != "100-continue":
-        return problems.of_http(web.HTTPExpectationFailed(), problems.new_instance())
+        return _named(problems.of_http(web.HTTPExpectationFailed(), problems.new_instance()))
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0
     return None
@@ -96,8 +99,7 @@ def _passage(metrics: Metrics) -> Middleware:
             _log.exception("fault", path=request.path, instance=instance)
             answer = problems.of_fault(instance)
         if not answer.prepared:
-            answer.headers[hdrs.SERVER] = "shipslog"
-            answer.headers["X-Content-Type-Options"] = "nosniff"
+            _named(answer)
         seconds = perf_counter() - began
         if instance and _is_pipelined(request):
             await _cut_off(request, answer)
@@ -110,6 +112,13 @@ def _passage(metrics: Metrics) -> Middleware:
         return answer
 
     return passage
+
+
+def _named(answer: Answer) -> Answer:
+    """Return an answer with the headers that every one has."""
+    answer.headers[hdrs.SERVER] = "shipslog"
+    answer.headers["X-Content-Type-Options"] = "nosniff"
+    return answer
 
 
 def _refusal(error: LedgerError | web.HTTPException, instance: str) -> web.Response:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import cast
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -45,7 +46,8 @@ class Front:
         """Return what answers every request of a server."""
 
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
-            return await self._answer(request) or await long_way(request)
+            written = await self._answer(request)
+            return await long_way(request) if written is None else _as_answer(written)
 
         return answer
 
@@ -94,6 +96,10 @@ class Front:
         answer = status.unchanged if is_known else status.whole
         logs.note_read(request.raw_path, answer.status, seconds, request.remote)
         return answer
+
+
+def _as_answer(written: Written) -> web.StreamResponse:
+    return cast("web.StreamResponse", written)
 
 
 FRONT = web.AppKey("front", Front)

@@ -64,8 +64,11 @@ class Status(NamedTuple):
     streams: tuple[str, str]
     """Of the deployment and of its target."""
     whole: Written
-    unchanged: Written
-    """For those who have it already."""
+
+    @property
+    def unchanged(self) -> Written:
+        """The answer for those who have it already."""
+        return Written(HTTPStatus.NOT_MODIFIED, f"ETag: {self.tag}\r\n")
 
     @property
     def size(self) -> int:
@@ -88,7 +91,7 @@ class Statuses:
         self._touched: set[str] = set()
         """Streams that were told of since the reading under way began."""
         self._is_all_touched = False
-        self._erasures = 0
+        self._erasures: int = 0
         self._looked_at = -ERASURE_SECONDS
         """When the directory was asked for them."""
         services.follower.listeners.append(self.forget)
@@ -188,23 +191,24 @@ class Statuses:
 
 def _standing(ids: Collection[str], db: Connection) -> list[_Found]:
     """Return those of the documents that there are, each with what runs at its target."""
-    found = [document for one in ids if (document := deployments.get(db, one))]
-    names = {(one.environment, one.service) for one in found}
-    places = {name: targets.get(db, *name) for name in names}
-    return [(one, places[one.environment, one.service]) for one in found]
+    found = deployments.several(db, ids).values()
+    places = targets.several(db, {_target(one) for one in found})
+    return [(one, places.get(_target(one))) for one in found]
+
+
+def _target(document: deployments.StatusDocument) -> str:
+    return f"{document.environment}/{document.service}"
 
 
 def _status(document: deployments.StatusDocument) -> Status:
     body = _encode(document)
     tag = etag.of_bytes(body)
-    target = target_stream(f"{document.environment}/{document.service}")
-    headers = {"ETag": tag, "Content-Type": JSON, "Content-Length": str(len(body))}
+    headers = f"ETag: {tag}\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n"
     return Status(
         body,
         tag,
-        (deployment_stream(document.id), target),
+        (deployment_stream(document.id), target_stream(_target(document))),
         Written(HTTPStatus.OK, headers, body),
-        Written(HTTPStatus.NOT_MODIFIED, {"ETag": tag}),
     )
 
 

@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 
 from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-_ALWAYS = "Cache-Control: no-cache\r\nServer: shipslog\r\nX-Content-Type-Options: nosniff\r\n"
+_ALWAYS = "Cache-Control: no-cache\r\nServer: shipslog\r\nX-Content-Type-Options: nosniff\r\nDate: "
 
 
-class Written(web.StreamResponse):
+class Written:
     """An answer to a plain HTTP/1.1 request whose connection stays open.
 
-    It holds nothing of the request, so that one object answers any number of them at once.
+    It has what aiohttp asks of an answer, and nothing of the request: one object answers any
+    number of them at once.
     """
 
-    def __init__(self, status: HTTPStatus, headers: Mapping[str, str], body: bytes = b"") -> None:
-        super().__init__(status=status)
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        start = f"HTTP/1.1 {status.value} {status.phrase}\r\n{lines}{_ALWAYS}Date: "
-        self._start_bytes = start.encode("ascii")
-        self._end_bytes = b"\r\n\r\n" + body
+    __slots__ = ("_end", "_start", "status")
 
-    @property
-    def keep_alive(self) -> bool | None:
-        """Whether the connection stays open."""
-        return True
+    keep_alive = True
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+    def __init__(self, status: HTTPStatus, headers: str, body: bytes = b"") -> None:
+        """Make an answer; each line of `headers` ends in CR LF."""
+        self.status = status.value
+        self._start = f"HTTP/1.1 {status.value} {status.phrase}\r\n{headers}{_ALWAYS}".encode()
+        self._end = b"\r\n\r\n" + body
+
+    async def prepare(self, request: web.BaseRequest) -> None:
         """Send everything."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
         date = rfc822_formatted_time().encode()
-        transport.write(b"%b%b%b" % (self._start_bytes, date, self._end_bytes))
+        transport.write(b"%b%b%b" % (self._start, date, self._end))
         if transport.get_write_buffer_size():
             await request.writer.drain()
-        return None
 
-    async def write_eof(self, data: bytes = b"") -> None:
+    async def write_eof(self) -> None:
         """Add nothing: all has been sent."""
-        del data

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 
+from sqlalchemy import Connection
+
 from ....domain.event import Recorded
 from ....projections import audit
+from ....projections.follower import parked
 from ...services import Services
 from ...wire.documents import EventDocument
 from ...wire.shown import Shown
 
 CHUNK = 200
+SCANNED = 256
+"""So many events are looked through at a time."""
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 """A page ends early where its payloads are larger than this together."""
 
@@ -29,6 +34,11 @@ class Wanted:
     def is_everything(self) -> bool:
         """Whether no event is left out."""
         return self.topic is None and self.stream is None
+
+    @property
+    def filters(self) -> audit.Filters:
+        """The same for the read model."""
+        return audit.Filters(topic=self.topic, stream=self.stream)
 
     def includes(self, event: Recorded) -> bool:
         """Say whether an event is wanted."""
@@ -53,6 +63,25 @@ async def page_after(
     return found[:limit], True
 
 
+async def next_after(
+    services: Services, after: int, limit: int, wanted: Wanted
+) -> tuple[list[Recorded], int]:
+    """Return at most `limit` wanted events above a position, and up to where that is all of them.
+
+    What the read models know already is looked up; only what is newer is looked through.
+    """
+    # Another process may have brought the read models further than this one may read the log.
+    known = min(await services.log.head(), services.follower.position)
+    if not wanted.is_everything and after < known:
+        query = partial(_matching, wanted=wanted, after=after, limit=limit)
+        if (positions := await services.follower.views.read(query)) is not None:
+            upto = positions[-1] if len(positions) == limit else known
+            return await _at(services, [one for one in positions if one <= known]), min(upto, known)
+    page = await services.log.page(after=after, limit=limit if wanted.is_everything else SCANNED)
+    upto = page[-1].position if page else after
+    return [event for event in page if wanted.includes(event)], upto
+
+
 async def shown_events(services: Services, events: Sequence[Recorded]) -> list[EventDocument]:
     """Return events as they are served, their causes by position."""
     here = {event.reference: event.position for event in events}
@@ -64,9 +93,18 @@ async def shown_events(services: Services, events: Sequence[Recorded]) -> list[E
 async def _chunk(services: Services, after: int, limit: int, wanted: Wanted) -> Sequence[Recorded]:
     if wanted.is_everything:
         return await services.log.page(after=after, limit=limit)
-    filters = audit.Filters(topic=wanted.topic, stream=wanted.stream)
-    query = partial(audit.positions, filters=filters, after=after, limit=limit)
-    positions = await services.follower.views.read(query)
+    query = partial(audit.positions, filters=wanted.filters, after=after, limit=limit)
+    return await _at(services, await services.follower.views.read(query))
+
+
+def _matching(db: Connection, wanted: Wanted, after: int, limit: int) -> list[int] | None:
+    """Return the positions of wanted events, or None where the read model does not know all."""
+    if any(one.model == audit.Audit.name for one in parked(db)):
+        return None
+    return audit.positions(db, wanted.filters, after=after, limit=limit)
+
+
+async def _at(services: Services, positions: Iterable[int]) -> list[Recorded]:
     found: list[Recorded] = []
     for first, count in _runs(positions):
         found += await services.log.page(after=first - 1, limit=count)

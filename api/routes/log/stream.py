@@ -20,11 +20,10 @@ from ...wire import parameters
 from ...wire.endpoint import Call
 from ...wire.parameters import MAX_POSITION, read_whole
 from ...wire.refusals import MalformedHeaderError
-from .reading import Wanted, shown_events
+from .reading import Wanted, next_after, shown_events
 
 LAST_EVENT_ID = "Last-Event-ID"
 BATCH = 32
-SCANNED = 256
 SEND_BYTES = 64 * 1024
 LOOK_SECONDS = 5.0
 """How often a quiet stream looks whether its client is still there and may still read."""
@@ -99,12 +98,11 @@ async def _send_all(call: Call, response: EventSourceResponse, wanted: Wanted, a
     while response.is_connected() and call.request.transport is not None:
         if not await call.may_go_on():
             return
-        page = await log.page(after=after, limit=BATCH if wanted.is_everything else SCANNED)
-        found = [event for event in page if wanted.includes(event)]
+        found, upto = await next_after(call.services, after, BATCH, wanted)
         for shown in await shown_events(call.services, found):
             await response.send(_encode(shown).decode(), id=str(shown.position), event=shown.topic)
-        if page:
-            after = page[-1].position
+        if upto > after:
+            after = upto
             # Neither a page nor a send need ever wait, and others want their turn.
             await asyncio.sleep(0)
         else:

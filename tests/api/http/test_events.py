@@ -1,7 +1,7 @@
 """The log over HTTP: page by page, and as a stream that resumes without loss or repeat."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from shipslog.api.services import Limits
 from shipslog.domain.access import Role
 from shipslog.domain.deployment import Deployment, stream_of
+from shipslog.domain.event import Recorded
 
 from .served import REQUEST, Json, Served, serve
 
@@ -136,6 +137,34 @@ async def test_a_filtered_stream_sends_what_is_wanted(defined: Served) -> None:
         await defined.deploy()
         (held,) = await frames(response, 1)
     assert held["event"] == "target.held"
+
+
+async def test_what_a_filtered_stream_begins_with_is_looked_up_and_not_searched(
+    defined: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = [(await defined.deploy())["id"] for _ in range(2)]
+    for _ in range(5):
+        await defined.record(stream_of(other), *[Deployment.AbortRequested()] * 100)
+        await defined.record(stream_of(first), *[Deployment.AbortRequested()] * 20)
+    log, read = defined.services.log, 0
+    page = log.page
+
+    async def counted(*, after: int, limit: int) -> Sequence[Recorded]:
+        nonlocal read
+        found = await page(after=after, limit=limit)
+        read += len(found)
+        return found
+
+    monkeypatch.setattr(log, "page", counted)
+    async with streaming(defined, f"/v1/events?stream={stream_of(first)}&after=0") as response:
+        seen = await frames(response, 101)
+        await defined.record(stream_of(other), Deployment.AbortRequested())
+        await defined.record(stream_of(first), Deployment.Started())
+        seen += await frames(response, 1)
+    events = (await defined.get(f"/v1/deployments/{first}/events")).json["items"]
+    assert [frame["id"] for frame in seen] == [str(event["position"]) for event in events]
+    # Those of the stream, and what has come meanwhile; the read models read it too.
+    assert read < 101 + 10
 
 
 @pytest.mark.parametrize("wrong", ["abc", "-1", "1.0", "9" * 30, "4"])

@@ -53,13 +53,17 @@ class Crew:
     name: str = field(default_factory=_own_name)
 
 
+async def _at_once() -> None:
+    """Begin or end without ceremony."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Something that a process does: what goes on at once, and how it begins and ends in order."""
 
     goes_on: Sequence[Coroutine[Any, Any, None]]
-    begin: Callable[[], Awaitable[None]]
-    end: Callable[[], Awaitable[None]]
+    begin: Callable[[], Awaitable[None]] = _at_once
+    end: Callable[[], Awaitable[None]] = _at_once
 
 
 async def run(*parts: Part) -> None:
@@ -110,11 +114,7 @@ def working(crew: Crew) -> Part:
         if crew.lease_seconds is not None:
             await asyncio.gather(worker.drain(DRAIN_SECONDS), restorer.drain(DRAIN_SECONDS))
 
-    return Part((leases.run(), worker.run(), restorer.run()), _at_once, drain)
-
-
-async def _at_once() -> None:
-    """Begin without ceremony."""
+    return Part((leases.run(), worker.run(), restorer.run()), end=drain)
 
 
 async def _until_broken(services: Services) -> None:

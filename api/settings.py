@@ -16,6 +16,8 @@ DEFAULT_LISTEN = "127.0.0.1:8470"
 """Where `up` listens unless told otherwise; only this machine reaches it."""
 DEFAULT_URL = f"http://{DEFAULT_LISTEN}"
 LAST_PORT = 65_535
+LEAST_LEASE_SECONDS = 1.0
+"""A shorter one would end while its worker waits for a busy machine."""
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)?")
@@ -52,8 +54,9 @@ def from_environment(
     """
     url = environ.get("SHIPSLOG_DATABASE_URL", "")
     host, port = _address(listen or DEFAULT_LISTEN)
+    folder = _data_folder(url, environ)
     return Settings(
-        data=data.absolute() if data else _data_folder(url, environ),
+        data=data.absolute() if data else folder,
         postgres=url if _is_postgres(url) else None,
         lease_seconds=_seconds("SHIPSLOG_LEASE", environ.get("SHIPSLOG_LEASE", "15s")),
         roots=_roots(environ),
@@ -76,15 +79,16 @@ def _is_postgres(url: str) -> bool:
 
 
 def _data_folder(url: str, environ: Mapping[str, str]) -> Path:
-    if folder := environ.get("SHIPSLOG_DATA"):
-        return Path(folder).expanduser().absolute()
+    folder = environ.get("SHIPSLOG_DATA")
     if not url or _is_postgres(url):
-        return platformdirs.user_data_path("shipslog")
+        named = Path(folder).expanduser().absolute() if folder else None
+        return named or platformdirs.user_data_path("shipslog")
     if not (url.startswith("sqlite:///") and url.endswith("/ledger.db")):
         scheme = url.partition(":")[0]  # not the rest: it may hold a password
         expected = "sqlite:///FOLDER/ledger.db or postgresql://…"
         raise BadSettingError(name="SHIPSLOG_DATABASE_URL", value=f"{scheme}:…", expected=expected)
-    return Path(url.removeprefix("sqlite:///")).absolute().parent
+    named = Path(url.removeprefix("sqlite:///")).absolute().parent
+    return Path(folder).expanduser().absolute() if folder else named
 
 
 def _address(listen: str) -> tuple[str, int]:
@@ -96,11 +100,11 @@ def _address(listen: str) -> tuple[str, int]:
 
 def _seconds(name: str, text: str) -> float:
     try:
-        if (lasts := seconds(text)) > 0:
+        if (lasts := seconds(text)) >= LEAST_LEASE_SECONDS:
             return lasts
     except ValueError:
         pass
-    raise BadSettingError(name=name, value=text, expected="a duration such as 15s")
+    raise BadSettingError(name=name, value=text, expected="a duration of at least 1s, such as 15s")
 
 
 def _roots(environ: Mapping[str, str]) -> tuple[Path, ...]:

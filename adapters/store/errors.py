@@ -44,6 +44,10 @@ class CommandSettledError(ConflictError):
 class StoreUnreachableError(RetryableError):
     """The database cannot be reached: {detail}."""
 
+    def __init__(self, message: str | None = None, *, detail: str = "") -> None:
+        # The driver's words fill several lines, the first of which says it.
+        super().__init__(message, detail=detail.partition("\n")[0].strip())
+
 
 class ServerError(BrokenError):
     """The database server could not be {action}: {detail}."""

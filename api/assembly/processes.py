@@ -8,9 +8,12 @@ from functools import partial
 
 from ...adapters.platforms.processes import daemon
 from ...adapters.platforms.processes import platform as processes
-from ..running import run, serving, working
+from ...adapters.store.postgres_server import PostgresServer
+from ..running import Part, run, serving, working
 from ..settings import Settings
+from .databases import make
 from .houses import first_token, house
+from .own_server import keep_log_short, own_server, require_embedded
 
 Announce = Callable[[str, str | None], None]
 """Is told a server's address and, once, its first token."""
@@ -18,7 +21,15 @@ Announce = Callable[[str, str | None], None]
 
 def run_up(settings: Settings, announce: Announce) -> None:
     """Run server and worker in this process until it is told to end."""
+    if settings.postgres is None:
+        require_embedded(settings.data)
     asyncio.run(_up(settings, announce))
+
+
+def run_up_on_own_server(settings: Settings, announce: Announce) -> None:
+    """Run server, worker and the PostgreSQL that we bring along until told to end."""
+    with own_server(settings) as (named, server):
+        asyncio.run(_up(named, announce, server))
 
 
 def run_serve(settings: Settings, announce: Announce) -> None:
@@ -41,12 +52,17 @@ def stop_agent(settings: Settings) -> None:
     asyncio.run(processes.stop_agent(settings.data))
 
 
-async def _up(settings: Settings, announce: Announce) -> None:
+async def _up(settings: Settings, announce: Announce, server: PostgresServer | None = None) -> None:
+    if settings.postgres:
+        await make(settings)
     async with house(settings) as opened:
         services = await opened.services()
         crew = await opened.crew(services)
         say = partial(_say, announce, await first_token(services))
-        await run(working(crew), serving(services, settings.host, settings.port, say))
+        parts = [working(crew), serving(services, settings.host, settings.port, say)]
+        if server:
+            parts.append(Part((keep_log_short(server),)))
+        await run(*parts)
 
 
 async def _serve(settings: Settings, announce: Announce) -> None:

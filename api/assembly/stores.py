@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -22,6 +23,9 @@ Archive: TypeAlias = "SqliteArchive | PostgresArchive"
 Store: TypeAlias = "SqliteStore | PostgresStore"
 
 VIEWS = "views.db"
+
+_URL = re.compile(r"postgres(ql)?://([^@/?#]*@)?[^@/?#]*(/[^@/?#]*)?(\?[^@#]*)?")
+"""A password with one of these in it would be taken for a host, and named where that fails."""
 
 
 class DriverMissingError(InvalidError):
@@ -99,9 +103,12 @@ def require_driver(url: str) -> None:
     except ImportError:
         raise DriverMissingError from None
     try:
-        conninfo_to_dict(url)
+        parts = conninfo_to_dict(url)
     except ProgrammingError:
+        parts = {}
+    ports = str(parts.get("port", "")).split(",")
+    if not _URL.fullmatch(url) or not parts or not all(port.isdigit() for port in ports if port):
         expected = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, each part percent-encoded"
         raise BadSettingError(
             name="SHIPSLOG_DATABASE_URL", value="postgresql://…", expected=expected
-        ) from None
+        )

@@ -51,24 +51,25 @@ def with_services(job: Callable[[Services], Awaitable[T]]) -> T:
     """
     import asyncio
 
-    from ..assembly import house
+    from ..assembly import house, located
 
-    async def done() -> T:
-        async with house(settings_here()) as opened:
+    async def done(settings: Settings) -> T:
+        async with house(settings) as opened:
             return await job(await opened.services())
 
-    return asyncio.run(done())
+    with located(settings_here()) as settings:
+        return asyncio.run(done(settings))
 
 
 def with_archive(job: Callable[[Archive, Views], Awaitable[T]]) -> T:
     """Do something with the ledger and the read models, which are only read."""
     import asyncio
 
-    from ..assembly import archive, views
+    from ..assembly import archive, located, views
 
-    async def done() -> T:
-        settings = settings_here()
+    async def done(settings: Settings) -> T:
         async with archive(settings) as opened, views(settings) as rows:
             return await job(opened, rows)
 
-    return asyncio.run(done())
+    with located(settings_here()) as settings:
+        return asyncio.run(done(settings))

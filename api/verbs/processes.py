@@ -24,12 +24,23 @@ APART = (
 )
 
 
-def up(*, listen: Listen = None, data: Data = None) -> None:
+def up(
+    *,
+    listen: Listen = None,
+    data: Data = None,
+    postgres: Annotated[
+        bool, typer.Option("--postgres", help="On a PostgreSQL of its own in the data folder.")
+    ] = False,
+) -> None:
     """Run everything in one process: server, worker and the embedded store."""
     settings = from_environment(listen=listen, data=data)
-    from ..assembly import run_up
+    from ..assembly import run_up, run_up_on_own_server
 
-    run_up(settings, lambda url, token: announce(url, token, settings.data))
+    if postgres and settings.postgres:
+        message = "--postgres brings a server of its own, and SHIPSLOG_DATABASE_URL names one."
+        raise typer.BadParameter(message)
+    start = run_up_on_own_server if postgres else run_up
+    start(settings, lambda url, token: announce(url, token, settings.data))
 
 
 def serve(*, listen: Listen = None) -> ExitCode:

@@ -42,6 +42,15 @@ def test_another_database_is_refused_without_showing_its_password(url: str) -> N
     with pytest.raises(BadSettingError, match="SHIPSLOG_DATABASE_URL") as refused:
         from_environment({"SHIPSLOG_DATABASE_URL": url})
     assert "hunter2@" not in str(refused.value)
+    with pytest.raises(BadSettingError):
+        from_environment({"SHIPSLOG_DATABASE_URL": url, "SHIPSLOG_DATA": "/srv"})
+    with pytest.raises(BadSettingError):
+        from_environment({"SHIPSLOG_DATABASE_URL": url}, data=Path("/srv"))
+
+
+def test_no_settings_show_a_password() -> None:
+    url = "postgresql://user:hunter2@db/ledger"
+    assert "hunter2" not in repr(from_environment({"SHIPSLOG_DATABASE_URL": url}))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +66,7 @@ def test_an_address_may_be_of_either_family() -> None:
     assert from_environment({}, listen="0.0.0.0:80").port == 80
 
 
-@pytest.mark.parametrize("lease", ["0", "0s", "soon", "-15s"])
+@pytest.mark.parametrize("lease", ["0", "0s", "soon", "-15s", "999ms"])
 def test_a_bad_lease_is_refused(lease: str) -> None:
     with pytest.raises(BadSettingError, match="SHIPSLOG_LEASE"):
         from_environment({"SHIPSLOG_LEASE": lease})

@@ -54,7 +54,7 @@ async def require_ledger(connection: AsyncConnection[Row]) -> None:
     """
     try:
         if not _first(await (await connection.execute(_EXISTS)).fetchone()):
-            raise NoLedgerError(data="the database")
+            raise NoLedgerError(data="the database; `shipslog db create` makes one")
         version = _first(await (await connection.execute(_VERSION)).fetchone())
         off = await (await connection.execute(_DURABLE)).fetchall()
     except psycopg.Error as error:

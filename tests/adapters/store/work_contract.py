@@ -135,6 +135,13 @@ class WorkContract(Contract):
         await store.work.release(again, None)
         assert len(await store.work.claim("me", 10)) == 1
 
+    async def test_what_is_given_back_with_no_instant_is_due_at_once(self, store: Store) -> None:
+        await store.log.append(due("d"))
+        (lease,) = await store.work.claim("me", 10)
+        await store.log.append(due("d", 2, at=LATER, lease=lease))
+        await store.work.release(lease, None)
+        assert [lease.stream for lease in await store.work.claim("another", 10)] == ["d"]
+
     async def test_what_was_asked_for_meanwhile_is_not_put_off(self, store: Store) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)

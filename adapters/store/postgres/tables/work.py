@@ -50,7 +50,7 @@ FROM held WHERE work.stream = held.stream RETURNING work.stream, work.owner, wor
 """
 _GIVE_BACK = """
 UPDATE work SET owner = NULL, token = NULL, expires_at = NULL,
-    due_at = coalesce(least(due_at, %(due)s), %(now)s)
+    due_at = least(due_at, %(due)s)
 WHERE stream = %(stream)s AND owner = %(owner)s AND token = %(token)s
 """
 _FORGET = """
@@ -102,8 +102,8 @@ class PostgresWork:
         """Implement `WorkQueue.release`; what others asked for meanwhile is not put off."""
         held = {"stream": lease.stream, "owner": lease.owner, "token": lease.token}
         is_over = due is not None and due.at is None
-        at = due.at if due is not None else None
+        at = due.at if due is not None else self._now()
         query = _FORGET if is_over else _GIVE_BACK
-        values = held if is_over else held | {"due": at, "now": self._now()}
+        values = held if is_over else held | {"due": at}
         async with self._connections.borrow() as connection:
             await connection.execute(query, values)

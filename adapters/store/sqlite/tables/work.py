@@ -31,7 +31,7 @@ WHERE owner IS NULL
 _HELD = "SELECT stream, owner, token FROM work WHERE owner IS NOT NULL"
 _GIVE_BACK = """
 UPDATE work SET owner = NULL, token = NULL,
-    due_at = coalesce(min(coalesce(due_at, :due), coalesce(:due, due_at)), :now)
+    due_at = min(coalesce(due_at, :due), :due)
 WHERE stream = :stream AND owner = :owner AND token = :token
 """
 _FORGET = "DELETE FROM work WHERE stream = ? AND owner = ? AND token = ?"
@@ -86,8 +86,8 @@ class SqliteWork:
         if due is not None and due.at is None:
             await self._changes.change(lambda db: db.execute(_FORGET, tuple(held.values())))
             return
-        at = micros(due.at) if due is not None and due.at is not None else None
-        values = {**held, "due": at, "now": micros(self._now())}
+        at = due.at if due is not None and due.at is not None else self._now()
+        values = {**held, "due": micros(at)}
         await self._changes.change(lambda db: db.execute(_GIVE_BACK, values))
 
 

@@ -5,7 +5,7 @@ The store's tables are asked for by role, so that no route knows which store it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -14,7 +14,7 @@ from ..domain.access import Actor, Role
 from ..domain.errors import BrokenError
 from ..domain.event import Sealed
 from ..domain.ledger import Door
-from ..domain.ports import Blobs, Clock, Log
+from ..domain.ports import Blobs, Clock, Log, Stretch
 from ..projections.follower import Follower
 from .signals.metrics import Metrics
 
@@ -24,6 +24,14 @@ class Ledger(Log, Protocol):
 
     async def as_of(self, instant: datetime) -> int:
         """Return the largest position recorded at or before an instant, 0 for none."""
+        ...
+
+    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
+        """Yield the stored bytes of the events above a position up to another, which is durable.
+
+        It waits for the database where it stands, so on a thread, and holds nothing of it between
+        two stretches. Errors: CorruptLogError where an event is missing.
+        """
         ...
 
     async def positions_of(self, references: Collection[str]) -> Mapping[str, int]:
@@ -112,17 +120,23 @@ class Limits:
     """How long a body may take to arrive."""
     ready_bytes: int = 64 * 1024 * 1024
     """Of all answers that are kept ready; 0 keeps none."""
+    answer_bytes: int = 256 * 1024 * 1024
+    """Of all large answers that are on their way to clients."""
     body_bytes: int = 64 * 1024 * 1024
     """Of all bodies in memory together."""
     requests: int = 1024
     """At work at once, event streams and probes not counted."""
     visible_seconds: float = 10.0
     """How long a read waits until the read models have reached its `Ledger-Position`."""
+    appends: int = 1024
+    """Waiting for the writer; with more, whoever wants to change something is told to come back."""
     streams: int = 1000
     """Event streams at once."""
     heartbeat_seconds: float = 15.0
     stalled_seconds: float = 15.0
-    """How long an event stream waits for a client that does not read."""
+    """How long an event stream or an export waits for a client that does not read."""
+    exports: int = 8
+    """Exports at once, and manifests."""
     bad_tokens: int = 100
     """By source and minute."""
     linger_seconds: float = 5.0

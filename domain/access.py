@@ -19,6 +19,7 @@ class Permission(StrEnum):
     DEPLOYMENT_RETRY = "deployment:retry"
     DEPLOYMENT_ROLLBACK = "deployment:rollback"
     LEDGER_READ = "ledger:read"
+    LEDGER_EXPORT = "ledger:export"
     METRICS_READ = "metrics:read"
     TOKEN_CREATE = "token:create"  # noqa: S105 - a permission, not a secret
     VIEWS_REBUILD = "views:rebuild"
@@ -52,13 +53,14 @@ class Role(StrEnum):
 _GRANTS: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: _READ,
     Role.APPROVER: _READ,
-    Role.AUDITOR: _READ | {Permission.METRICS_READ},
+    Role.AUDITOR: _READ | {Permission.METRICS_READ, Permission.LEDGER_EXPORT},
     Role.DEPLOYER: _DEPLOY,
     Role.OPERATOR: _DEPLOY
     | {
         Permission.ENVIRONMENT_DEFINE,
         Permission.PIPELINE_DEFINE,
         Permission.METRICS_READ,
+        Permission.LEDGER_EXPORT,
         Permission.VIEWS_REBUILD,
     },
     Role.ADMIN: frozenset(Permission),

@@ -11,7 +11,7 @@ from . import (
     tokens,
     views,
 )
-from .log import events
+from .log import events, exports
 
 ROUTES: tuple[Route, ...] = (
     *probes.routes,
@@ -21,6 +21,7 @@ ROUTES: tuple[Route, ...] = (
     *targets.routes,
     *history.routes,
     *events.routes,
+    *exports.routes,
     *views.routes,
     *tokens.routes,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -104,10 +104,14 @@ def _matching(pattern: str, example: str) -> Kind:
 
 def _one_of(kind: type[StrEnum]) -> Kind:
     values = [one.value for one in kind]
+    return replace(_among(*values), read=lambda text: kind(text) if text in values else None)
+
+
+def _among(*values: str) -> Kind:
     return Kind(
-        lambda text: kind(text) if text in values else None,
+        lambda text: text if text in values else None,
         "This is one of " + ", ".join(values) + ".",
-        {"type": "string", "enum": values},
+        {"type": "string", "enum": list(values)},
     )
 
 
@@ -152,6 +156,17 @@ AS_OF = Parameter("as_of", _AS_OF, "As it stood at this instant or position of t
 VERSION = Parameter("version", _COUNT, "The stored version; the newest without it.")
 VALIDATE_ONLY = Parameter("validate_only", _TRUTH, "Say what would be done, and write nothing.")
 ATTEMPT = Parameter("attempt", _COUNT, "What this attempt printed; the newest without it.")
+FORMAT = Parameter("format", _among("ndjson", "csv"), "How events are written.")
+FROM = Parameter("from", _AS_OF, "From this position on, or from what was recorded then on.")
+TO = Parameter("until", _AS_OF, "Up to this position, or to what was recorded then; included.")
+HEADER = Parameter(
+    "header", _among("present", "absent"), "Whether a CSV begins with the names of its columns."
+)
+KIND = Parameter(
+    "topic",
+    _matching("[a-z]+[.][a-z_]*", "deployment.requested, or deployment. for all of its kind"),
+    "Only events of this topic.",
+)
 AFTER = Parameter("after", _POSITION, "Only events above this position.")
 TOPIC = Parameter(
     "topic", _matching("[a-z]+[.][a-z_]+", "deployment.requested"), "Only events of this topic."

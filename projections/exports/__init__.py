@@ -5,13 +5,12 @@ Nothing here is a read model: every line is made of the stored bytes, and the lo
 
 from .checking import Fault, check
 from .choosing import Filter
-from .formats import FORMATS, Format
+from .formats import FORMATS, Format, Name
 from .lines import Chunk, MalformedLineError
 from .manifest import (
     Bound,
     Made,
     Manifest,
-    Name,
     Period,
     Positions,
     Query,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from ...domain.ports import Stretch
 from . import ndjson, spreadsheet
 from .choosing import Filter
 from .lines import Chunk, Entry
+
+Name = Literal["ndjson", "csv"]
 
 
 class Format(Protocol):
@@ -29,5 +31,5 @@ class Format(Protocol):
         ...
 
 
-FORMATS: Mapping[str, Format] = {"ndjson": ndjson, "csv": spreadsheet}
+FORMATS: Mapping[Name, Format] = {"ndjson": ndjson, "csv": spreadsheet}
 """Every format by its name, which is also how its files end."""

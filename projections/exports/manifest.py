@@ -13,11 +13,11 @@ import msgspec
 
 from ...domain.event import Instant
 from .choosing import Filter
+from .formats import Name
 from .lines import Chunk
 
 Bound = int | Instant
 """A position, or an instant at which events were recorded."""
-Name = Literal["ndjson", "csv"]
 
 
 class Query(Filter, frozen=True, kw_only=True, rename={"from_": "from"}):

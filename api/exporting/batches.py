@@ -1,0 +1,40 @@
+"""Batches: an export's chunks made on a thread, one batch ahead of who takes them, never more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import Executor
+from itertools import islice
+
+from ...projections.exports import Chunk
+
+BATCH = 8
+"""About half a MiB of events of the usual size."""
+
+
+async def batches(chunks: Iterator[Chunk], threads: Executor) -> AsyncGenerator[list[Chunk]]:
+    """Yield what an iterator gives, which runs on one of the threads.
+
+    Whoever stops taking leaves nothing behind but the batch that is being made. Errors: what
+    the iterator raises, after every whole batch before.
+    """
+    loop = asyncio.get_running_loop()
+    coming = loop.run_in_executor(threads, _take, chunks)
+    try:
+        while batch := await coming:
+            coming = loop.run_in_executor(threads, _take, chunks)
+            yield batch
+    finally:
+        if not (coming.cancel() or coming.cancelled()):
+            coming.exception()
+
+
+def _take(chunks: Iterator[Chunk]) -> list[Chunk]:
+    taken: list[Chunk] = []
+    for chunk in islice(chunks, BATCH):
+        taken.append(chunk)
+        # Others who wait for the interpreter get it now, and not after its switch interval.
+        time.sleep(0)
+    return taken

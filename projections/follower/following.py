@@ -1,17 +1,19 @@
 """Follower: keeps views at the head of the log and tells who waits for a position.
 
-A hint from the log wakes it; a look at least every second is the truth.
+Of the processes that share views one moves them; in the others the follower learns how far they
+are. A hint wakes it; a look at least every second is the truth.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from heapq import heappop, heappush
 
 from ...domain.errors import NotYetVisibleError
 from ...domain.ports import Log
 from .projecting import Observer, Projector
-from .views import Views
+from .views import Moved, Views
 
 POLL_SECONDS = 1.0
 
@@ -24,14 +26,29 @@ class Follower(Projector):
         self._hints = log
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._asked = 0
+        self._leads = not views.is_shared
+        self._looked_at = 0.0
+        self._generation: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is this process that moves the views."""
+        return self._leads
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
         while True:
             try:
-                await self.catch_up()
-                self.head = await self._hints.wait_beyond(self.position, POLL_SECONDS)
+                if self.views.is_shared and time.monotonic() - self._looked_at >= POLL_SECONDS:
+                    await self._look()
+                if self._leads:
+                    await self.catch_up()
+                    self.head = await self._hints.wait_beyond(self.position, POLL_SECONDS)
+                else:
+                    self._learn(await self.views.moved(POLL_SECONDS))
             except Exception as error:  # noqa: BLE001 - a follower that ends leaves every reader behind
+                self._looked_at = 0.0
+                self._leads = not self.views.is_shared
                 self._observer.failed(error)
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -50,6 +67,26 @@ class Follower(Projector):
                 await seen
         except TimeoutError:
             raise NotYetVisibleError(position=position) from None
+
+    async def _look(self) -> None:
+        """Find out who moves the views, how far they are, and whether they are the same still."""
+        async with self._turn:
+            leads = await self._thread.do(self.views.lead)
+            position, generation = await self._thread.do(self.views.place)
+            if generation != self._generation or position != self.position:
+                self._tell(None)
+            self._generation, self._leads = generation, leads
+            self.position = position
+            self._advance(position)
+        self.head = max(self.position, await self._hints.head())
+        self._looked_at = time.monotonic()
+
+    def _learn(self, moved: Moved | None) -> None:
+        """Take over what another process says that it has done."""
+        if moved is None or (moved.streams is not None and moved.position <= self.position):
+            return
+        self._tell(moved.streams if moved.after == self.position else None)
+        self._advance(moved.position)
 
     def _advance(self, position: int) -> None:
         super()._advance(position)

@@ -23,7 +23,7 @@ from .views import Standing, Views
 
 LEAST_PAGE, LARGEST_PAGE = 500, 2000
 OTHERS_SECONDS = 0.2
-"""How often to look whether another process has ended its rebuild."""
+"""How long to wait for another process that rebuilds, or for one that reads for long."""
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
@@ -104,10 +104,13 @@ class Projector:
         async with self._rebuilding:
             began = time.monotonic()
             async with self._beside() as (new, thread):
-                await _fill(new, self._log, thread)
-                async with self._held():
-                    reached = await _fill(new, self._log, thread)
-                    await self._thread.do(partial(self.views.become, new))
+                while True:
+                    await _fill(new, self._log, thread)
+                    async with self._held():
+                        reached = await _fill(new, self._log, thread)
+                        if await self._thread.do(partial(self.views.become, new)):
+                            break
+                    await asyncio.sleep(OTHERS_SECONDS)
                 self._tell(None)
                 self._advance(reached)
             return Rebuilt(reached, reached, time.monotonic() - began)

@@ -16,23 +16,49 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    Dialect,
     Integer,
     RowMapping,
     Select,
     Table,
     Text,
+    TypeDecorator,
     bindparam,
     select,
 )
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.types import TypeEngine
 
 Row = tuple[Any, ...]
 
+
+class _Text(TypeDecorator[str]):
+    """Sorted by its bytes; what is asked for may hold a NUL, which nothing stored does."""
+
+    impl = Text
+    cache_ok = True
+
+    @property
+    def python_type(self) -> type[str]:
+        """The type of its values."""
+        return str
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Return the type as an engine has it."""
+        of_bytes = postgresql.TEXT(collation="C") if _is_postgres(dialect) else Text()
+        return dialect.type_descriptor(of_bytes)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Return a value as an engine takes it."""
+        return value.replace("\0", _NEVER) if value and _is_postgres(dialect) else value
+
+
 WHOLE = BigInteger().with_variant(Integer(), "sqlite")
 """A whole number: a position, microseconds."""
-TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+TEXT = _Text()
 """A text, in the order of its bytes."""
 
+_NEVER = "\uffff"
 KEYS = "keys"
 """The parameter of a statement with `among`; its value comes from `encoded`."""
 
@@ -78,6 +104,7 @@ def among(dialect: str, *key: Column[Any]) -> ColumnElement[bool]:
 def encoded(keys: Collection[str] | Collection[tuple[str, ...]]) -> dict[str, str]:
     """Return the parameter of a statement with `among`."""
     whole = [key if isinstance(key, tuple) else (key,) for key in keys]
+    whole = [key for key in whole if "\0" not in "".join(key)]
     return {KEYS: msgspec.json.encode(whole).decode()}
 
 
@@ -117,6 +144,10 @@ def rows_differ(
             if left[1] != right[1]:
                 yield left[0], left[1], right[1]
             left, right = (next(rows, None) for rows in keyed)
+
+
+def _is_postgres(dialect: Dialect) -> bool:
+    return dialect.name == "postgresql"
 
 
 @cache

@@ -114,11 +114,12 @@ class SqliteViews(Views):
         self.open()
         return True
 
-    def become(self, other: Views) -> None:
+    def become(self, other: Views) -> bool:
         """Implement `Views.become`."""
         if not isinstance(other, SqliteViews):
             raise TypeError(other)
         _driver(other.connection()).backup(_driver(self.connection()))
+        return True
 
     def discard(self) -> None:
         """Close and delete the file."""

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
-from typing import NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 from sqlalchemy import (
     CheckConstraint,
@@ -82,6 +82,9 @@ class Moved(NamedTuple):
 class Views(ABC):
     """The rows of read models, in a file or in a database."""
 
+    is_shared: ClassVar[bool] = False
+    """Whether other processes may move them too."""
+
     def __init__(self, models: Sequence[ReadModel]) -> None:
         self.models = tuple(models)
         self.signature = signature(self.models)
@@ -123,8 +126,11 @@ class Views(ABC):
         """Make these views, as `beside` returned them; False: another process has some beside."""
 
     @abstractmethod
-    def become(self, other: Views) -> None:
-        """Take over everything of views made by `beside`, in one step for every reader."""
+    def become(self, other: Views) -> bool:
+        """Take over everything of views made by `beside`, in one step for every reader.
+
+        They must be held. False: those who read now do so for long; nothing has changed.
+        """
 
     @abstractmethod
     def discard(self) -> None:
@@ -140,9 +146,9 @@ class Views(ABC):
         """Say whether it is this process that moves these views; where nobody does, it will."""
         return True
 
-    def generation(self) -> int:
-        """Return a number that changes where all rows were exchanged by another process."""
-        return 0
+    def place(self) -> tuple[int, int]:
+        """Return the position, and a number that changes where all rows were exchanged."""
+        return self.standing().position, 0
 
     async def moved(self, timeout: float) -> Moved | None:
         """Return what another process has done, a hint; None: nothing that was heard in time."""

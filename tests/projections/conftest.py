@@ -1,18 +1,20 @@
 """Events told once for all tests of the read side, and views to fold them into."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from shipslog.domain.event import Recorded
-from shipslog.projections import READ_MODELS
-from shipslog.projections.follower import ReadModel, SqliteViews, Views
+from shipslog.projections.follower import Views
+from tests.databases import administer, running_server
 
+from .engines import Engine, Postgres, Sqlite
 from .telling import everything
 
-NewViews = Callable[..., Views]
+DATABASE = "views"
 
 
 @pytest.fixture(scope="session")
@@ -26,25 +28,48 @@ def events() -> Sequence[Recorded]:
     return asyncio.run(told())
 
 
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    """Return the URL of a database for views, with the role of those who serve."""
+    with running_server(fsync="off") as server:
+        administer(server, f"CREATE DATABASE {DATABASE}")
+        with psycopg.connect(server.url(DATABASE)) as connection:
+            connection.execute("CREATE ROLE shipslog_app NOLOGIN")
+            connection.execute(f"GRANT CREATE ON DATABASE {DATABASE} TO shipslog_app")
+        yield server.url(DATABASE)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """Return each engine in turn, for views that a test changes."""
+    engine = _engine(request, tmp_path)
+    yield engine
+    engine.close()
+
+
 @pytest.fixture
-def new_views(tmp_path: Path) -> Iterator[NewViews]:
-    """Return a function that opens empty views, all in files of their own."""
-    opened: list[Views] = []
-
-    def new(models: Sequence[ReadModel] = READ_MODELS) -> Views:
-        views = SqliteViews(tmp_path / f"views-{len(opened)}.db", models)
-        views.open()
-        opened.append(views)
-        return views
-
-    yield new
-    for views in opened:
-        views.close()
-
-
-@pytest.fixture
-def views(new_views: NewViews, events: Sequence[Recorded]) -> Views:
-    """Return views of the whole log."""
-    views = new_views()
+def own_views(engine: Engine, events: Sequence[Recorded]) -> Views:
+    """Return views of the whole log on each engine in turn, to be changed."""
+    views = engine.new()
     views.apply(events)
     return views
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def views(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    events: Sequence[Recorded],
+) -> Iterator[Views]:
+    """Return views of the whole log on each engine in turn, only to be read."""
+    engine = _engine(request, tmp_path_factory.mktemp("views"))
+    views = engine.new()
+    views.apply(events)
+    yield views
+    engine.close()
+
+
+def _engine(request: pytest.FixtureRequest, folder: Path) -> Engine:
+    if request.param == "sqlite":
+        return Sqlite(folder)
+    return Postgres(request.getfixturevalue("database"))

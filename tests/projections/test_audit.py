@@ -114,6 +114,11 @@ def test_positions_go_forward_from_where_one_was(views: Views, events: Sequence[
 )
 def test_no_filter_reads_the_whole_table(views: Views, filters: Filters, index: str) -> None:
     with views.reading() as db:
+        explain = "EXPLAIN"
+        if db.dialect.name == "sqlite":
+            explain = "EXPLAIN QUERY PLAN"
+        else:
+            db.exec_driver_sql("SET LOCAL enable_seqscan = off")
         statement = audit.matching(filters).compile(db, compile_kwargs={"literal_binds": True})
-        plan = list(db.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}"))
+        plan = list(db.exec_driver_sql(f"{explain} {statement}"))
     assert index in str(plan)

@@ -15,7 +15,7 @@ from shipslog.projections import deployments
 from shipslog.projections.deployments import Filters, StatusDocument
 from shipslog.projections.follower import MAX_LIMIT, Page, Views
 
-from .conftest import NewViews
+from .engines import Engine
 
 CONTRACT = {
     "id",
@@ -63,9 +63,9 @@ def all_documents(views: Views) -> list[StatusDocument]:
 
 
 def test_at_every_position_the_row_is_the_fold_of_the_stream_up_to_there(
-    new_views: NewViews, events: Sequence[Recorded]
+    engine: Engine, events: Sequence[Recorded]
 ) -> None:
-    views = new_views()
+    views = engine.new()
     told: dict[str, list[Recorded]] = {}
     for event in events:
         views.apply([event])
@@ -217,10 +217,8 @@ def test_a_list_is_newest_first_and_pages_show_each_once(views: Views) -> None:
     assert positions == sorted(positions, reverse=True)
 
 
-def test_a_cursor_holds_while_new_ones_come(
-    new_views: NewViews, events: Sequence[Recorded]
-) -> None:
-    views = new_views()
+def test_a_cursor_holds_while_new_ones_come(engine: Engine, events: Sequence[Recorded]) -> None:
+    views = engine.new()
     views.apply(events[:100])
     with views.reading() as db:
         first = deployments.listed(db, Filters(), Page(2))

@@ -12,7 +12,7 @@ from shipslog.projections.deployments import fold
 from shipslog.projections.follower import MAX_LIMIT, Page, Views
 from shipslog.projections.history import DEFAULT_LIMIT, Entry, History
 
-from .conftest import NewViews
+from .engines import Engine
 
 Kept = dict[tuple[str, str], list[str]]
 
@@ -43,10 +43,8 @@ def entries(views: Views, environment: str, service: str) -> list[Entry]:
         return history.listed(db, environment, service, Page(MAX_LIMIT)).items
 
 
-def test_at_every_position_the_newest_are_kept(
-    new_views: NewViews, events: Sequence[Recorded]
-) -> None:
-    views = new_views([History()])
+def test_at_every_position_the_newest_are_kept(engine: Engine, events: Sequence[Recorded]) -> None:
+    views = engine.new([History()])
     for event, kept in zip(events, kept_one_by_one(events), strict=True):
         views.apply([event])
         for (environment, service), names in kept.items():
@@ -55,8 +53,8 @@ def test_at_every_position_the_newest_are_kept(
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 50, 1000])
-def test_batches_leave_no_trace(new_views: NewViews, events: Sequence[Recorded], size: int) -> None:
-    views = new_views([History()])
+def test_batches_leave_no_trace(engine: Engine, events: Sequence[Recorded], size: int) -> None:
+    views = engine.new([History()])
     for start in range(0, len(events), size):
         views.apply(events[start : start + size])
     for (environment, service), names in kept_one_by_one(events)[-1].items():

@@ -15,8 +15,8 @@ from shipslog.projections import READ_MODELS, deployments, targets
 from shipslog.projections.follower import SqliteViews, Views
 from shipslog.projections.replay import Difference, check, replay_all, transitions
 
-from .conftest import NewViews
-from .test_views import Counting
+from .counting import Counting
+from .engines import Engine
 
 
 def test_every_transition_of_a_deployment_is_shown_with_the_state_after_it(
@@ -56,10 +56,10 @@ def test_nothing_is_nothing() -> None:
 
 
 def test_views_that_are_the_fold_of_the_log_show_no_difference(
-    new_views: NewViews, views: Views, events: Sequence[Recorded]
+    engine: Engine, views: Views, events: Sequence[Recorded]
 ) -> None:
     assert list(check(events, views)) == []
-    behind = new_views()
+    behind = engine.new()
     behind.apply(events[:77])
     assert list(check(iter(events), behind)) == []
 
@@ -76,11 +76,11 @@ def test_views_that_are_the_fold_of_the_log_show_no_difference(
     ],
 )
 def test_a_row_changed_by_hand_is_found(
-    views: Views, events: Sequence[Recorded], statement: str, table: str, columns: int
+    own_views: Views, events: Sequence[Recorded], statement: str, table: str, columns: int
 ) -> None:
-    with views.writing() as db:
+    with own_views.writing() as db:
         assert db.exec_driver_sql(statement).rowcount == 1
-    (found,) = check(events, views)
+    (found,) = check(events, own_views)
     assert found.table == table
     assert len(found.columns) == columns
     if statement.startswith("DELETE"):
@@ -89,9 +89,9 @@ def test_a_row_changed_by_hand_is_found(
         assert found.folded is None
 
 
-def test_a_parked_stream_is_a_difference(new_views: NewViews, events: Sequence[Recorded]) -> None:
+def test_a_parked_stream_is_a_difference(engine: Engine, events: Sequence[Recorded]) -> None:
     model = Counting(poison=8)
-    views = new_views([model])
+    views = engine.new([model])
     views.apply(events)
     model.poison = 0
     parked, row = check(events, views)
@@ -102,7 +102,7 @@ def test_a_parked_stream_is_a_difference(new_views: NewViews, events: Sequence[R
 
 
 def test_views_that_cannot_be_read_are_told_apart_from_different_ones(
-    tmp_path: Path, new_views: NewViews, events: Sequence[Recorded]
+    tmp_path: Path, engine: Engine, events: Sequence[Recorded]
 ) -> None:
     missing = SqliteViews(tmp_path / "missing.db", READ_MODELS)
     with pytest.raises(BrokenError, match="cannot be read"):
@@ -111,6 +111,6 @@ def test_views_that_cannot_be_read_are_told_apart_from_different_ones(
     damaged.write_bytes(b"no database" * 1000)
     with pytest.raises(BrokenError, match="cannot be read"):
         list(check(events, SqliteViews(damaged, READ_MODELS)))
-    of_others = new_views([Counting()])
+    of_others = engine.new([Counting()])
     with pytest.raises(BrokenError, match="another shape"):
-        list(check(events, SqliteViews(of_others.path, READ_MODELS)))
+        list(check(events, engine.again(of_others, READ_MODELS)))

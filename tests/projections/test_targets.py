@@ -11,15 +11,15 @@ from shipslog.domain.transaction import empty, fold
 from shipslog.projections import targets
 from shipslog.projections.follower import Page, Views
 
-from .conftest import NewViews
+from .engines import Engine
 
 WEB = "target:staging/web"
 
 
 def test_at_every_position_a_target_is_the_fold_of_its_stream(
-    new_views: NewViews, events: Sequence[Recorded]
+    engine: Engine, events: Sequence[Recorded]
 ) -> None:
-    views = new_views()
+    views = engine.new()
     told: list[Recorded] = []
     for event in events:
         views.apply([event])

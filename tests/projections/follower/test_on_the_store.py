@@ -12,7 +12,7 @@ from shipslog.projections import READ_MODELS
 from shipslog.projections.follower import Follower, Projector, SqliteViews
 from shipslog.projections.replay import check, replay_all
 
-from .test_views import fingerprints
+from ..counting import fingerprints
 
 SECONDS = 10.0
 

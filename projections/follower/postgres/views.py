@@ -1,0 +1,222 @@
+"""PostgresViews: the rows of every read model in one schema, for any number of processes.
+
+Of those that follow the log one moves the views: it holds a lock for as long as its connection
+lasts. The others read, and hear from it how far it is. What two of them would store at once is
+stored once: progress is locked first and compared when it moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar, TypeVar
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from ..read_model import ReadModel
+from ..views import Moved, OutdatedViewsError, Views, standing
+from . import schema
+from .connecting import IDLE_SECONDS, async_readers, readers, writer
+from .listening import Listening, announcement
+from .rows import driver
+
+SWAP_MILLISECONDS = 50
+"""How long a swap waits for those who read, and those for it who begin to."""
+
+Result = TypeVar("Result")
+
+
+class PostgresViews(Views):
+    """The rows of read models in a database that `create` or the migrations have made ready."""
+
+    is_shared: ClassVar[bool] = True
+
+    def __init__(self, url: str, models: Sequence[ReadModel], *, name: str = schema.SCHEMA) -> None:
+        super().__init__(models)
+        self._url = url
+        self.name = name
+        """Of the schema."""
+        self._engine: Engine = writer(url, name)
+        self._readers: Engine = readers(url, name)
+        self._async_readers: AsyncEngine | None = None
+        self._writer: Connection | None = None
+        self._listening = Listening(url, name)
+        self._leads = False
+
+    def open(self) -> int:
+        """Implement `Views.open`. Errors: OutdatedViewsError."""
+        with self.writing() as db:
+            if schema.revision(db) != schema.REVISION or not self.fits(db):
+                raise OutdatedViewsError
+            return standing(db).position
+
+    def close(self) -> None:
+        """Implement `Views.close`; another process may lead from now on."""
+        self._disconnect()
+        self._engine.dispose()
+        self._readers.dispose()
+
+    async def aclose(self) -> None:
+        """Implement `Views.aclose`."""
+        await self._listening.close()
+        if self._async_readers is not None:
+            await self._async_readers.dispose()
+            self._async_readers = None
+
+    @contextmanager
+    def reading(self) -> Generator[Connection]:
+        """Implement `Views.reading`."""
+        with self._readers.connect() as db:
+            yield db
+
+    async def read(self, query: Callable[[Connection], Result]) -> Result:
+        """Implement `Views.read`."""
+        if self._async_readers is None:
+            self._async_readers = async_readers(self._url, self.name)
+        async with self._async_readers.connect() as db:
+            return await db.run_sync(query)
+
+    @contextmanager
+    def writing(self) -> Generator[Connection]:
+        """Implement `Views.writing`; inside a `hold` it is part of the held transaction."""
+        db = self._connection()
+        if db.in_transaction():
+            yield db
+            return
+        try:
+            with db.begin():
+                yield db
+        except BaseException:
+            if driver_is_lost(db):
+                self._disconnect()
+            raise
+
+    def is_poison(self, error: Exception) -> bool:
+        """Blame an event for what the fold raised, or for a value that no column takes."""
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, psycopg.Error):
+            return isinstance(cause, psycopg.DataError | psycopg.IntegrityError) or (
+                (cause.sqlstate or "").startswith(_TOO_LARGE)
+            )
+        return not isinstance(error, MemoryError | OSError)
+
+    def clear(self) -> None:
+        """Implement `Views.clear`."""
+        with self.writing() as db:
+            schema.lock(db)
+            schema.empty(db, self.models)
+            self.announce(db, Moved(0, 0, None))
+
+    def beside(self) -> PostgresViews:
+        """Return new views in a schema beside."""
+        return PostgresViews(self._url, self.models, name=schema.beside(self.name))
+
+    def begin(self) -> bool:
+        """Make the schema anew, and remove what a rebuild that was killed has left."""
+        if not self._try_lock(schema.REBUILDING):
+            return False
+        live = self.name.removesuffix(schema.beside(""))
+        with self.writing() as db:
+            schema.drop(db, schema.before(live))
+            schema.drop(db, self.name)
+            schema.create(db, self.models, self.name)
+        return True
+
+    def become(self, other: Views) -> bool:
+        """Implement `Views.become`: a short try, because whoever begins to read waits behind it."""
+        with self.writing() as db:
+            try:
+                with db.begin_nested():
+                    schema.lock(db, SWAP_MILLISECONDS)
+            except OperationalError as error:
+                if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                    return False
+                raise
+            schema.exchange(db, self.name)
+            self.announce(db, Moved(0, other.standing().position, None))
+        return True
+
+    def discard(self) -> None:
+        """Remove these views if they still are beside, and those whose place they took."""
+        try:
+            if self._writer is not None:
+                live = self.name.removesuffix(schema.beside(""))
+                for name in (self.name, schema.before(live)):
+                    with self.writing() as db:
+                        schema.drop(db, name)
+        finally:
+            self.close()
+
+    def hold(self) -> None:
+        """Implement `Views.hold`: who would move the views waits, who reads them does not."""
+        db = self._connection()
+        db.begin()
+        db.exec_driver_sql("LOCK TABLE progress IN EXCLUSIVE MODE")
+
+    def let_go(self, *, keep: bool) -> None:
+        """Implement `Views.let_go`."""
+        transaction = self._writer.get_transaction() if self._writer else None
+        if transaction is not None:
+            try:
+                transaction.commit() if keep else transaction.rollback()
+            finally:
+                if self._writer is None or driver_is_lost(self._writer):
+                    self._disconnect()
+
+    def lead(self) -> bool:
+        """Implement `Views.lead`; the lock is let go where this process says nothing for long."""
+        if not self._leads:
+            self._leads = self._try_lock(schema.LEADING)
+            if self._leads:
+                self._say(f"SET idle_session_timeout = '{IDLE_SECONDS}s'")
+        else:
+            self._say("SELECT 1")
+        return self._leads
+
+    def place(self) -> tuple[int, int]:
+        """Implement `Views.place`."""
+        with self.writing() as db:
+            position, generation = db.execute(_PLACE).one()
+            return int(position), int(generation)
+
+    async def moved(self, timeout: float) -> Moved | None:
+        """Implement `Views.moved`."""
+        return await self._listening.moved(timeout)
+
+    def announce(self, db: Connection, moved: Moved) -> None:
+        """Implement `Views.announce`."""
+        driver(db).execute("SELECT pg_notify(%s, %s)", announcement(self.name, moved))
+
+    def _try_lock(self, lock: int) -> bool:
+        with self.writing() as db:
+            return bool(db.execute(_TRY, {"lock": lock}).scalar_one())
+
+    def _say(self, statement: str) -> None:
+        with self.writing() as db:
+            db.exec_driver_sql(statement)
+
+    def _connection(self) -> Connection:
+        if self._writer is None:
+            self._writer = self._engine.connect()
+        return self._writer
+
+    def _disconnect(self) -> None:
+        self._leads = False
+        if self._writer is not None:
+            connection, self._writer = self._writer, None
+            connection.invalidate()
+            connection.close()
+
+
+_PLACE = text("SELECT position, tableoid::bigint FROM progress")
+_TRY = text("SELECT pg_try_advisory_lock(:lock)")
+_TOO_LARGE = "54"
+"""Class of errors: more than an index or a row can hold."""
+
+
+def driver_is_lost(db: Connection) -> bool:
+    """Say whether the connection under one of SQLAlchemy's has ended."""
+    return db.invalidated or db.closed or driver(db).closed

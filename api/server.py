@@ -19,7 +19,6 @@ from .routes import ROUTES
 from .routes.log.downloads import DOWNLOADS, Downloads
 from .routes.log.stream import STREAMS, Streams
 from .routes.tokens import KEPT, Kept
-from .sending import Sending
 from .services import Services
 from .signals import logs
 from .signals.metrics import UNMATCHED, Metrics
@@ -41,7 +40,7 @@ class UndeclaredRouteError(TypeError):
 
 def make_app(services: Services, routes: Iterable[Route] = ROUTES) -> web.Application:
     """Return the application that answers the routes; it needs no more than the services."""
-    app = web.Application(middlewares=[_passage(services.metrics, Sending(services.limits))])
+    app = web.Application(middlewares=[_passage(services.metrics)])
     app[STREAMS] = streams = Streams(services.limits)
     app[DOWNLOADS] = downloads = Downloads(services.limits)
     app[KEPT] = Kept()
@@ -80,7 +79,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-def _passage(metrics: Metrics, sending: Sending) -> Middleware:
+def _passage(metrics: Metrics) -> Middleware:
     """Return the middleware: refusals become problems, every answer is counted and logged."""
 
     @web.middleware
@@ -89,8 +88,7 @@ def _passage(metrics: Metrics, sending: Sending) -> Middleware:
         instance = None
         try:
             _check_connection(request)
-            answer = _named(await handler(request))
-            await sending.send(request, answer)
+            answer = await handler(request)
         except (LedgerError, web.HTTPException) as error:
             instance = problems.new_instance()
             answer = _refusal(error, instance)
@@ -103,6 +101,8 @@ def _passage(metrics: Metrics, sending: Sending) -> Middleware:
             instance = problems.new_instance()
             _log.exception("fault", path=request.path, instance=instance)
             answer = problems.of_fault(instance)
+        if not answer.prepared:
+            _named(answer)
         seconds = perf_counter() - began
         if instance and _is_pipelined(request):
             await _cut_off(request, answer)
@@ -119,9 +119,8 @@ def _passage(metrics: Metrics, sending: Sending) -> Middleware:
 
 def _named(answer: Answer) -> Answer:
     """Return an answer with the headers that every one has."""
-    if not answer.prepared:
-        answer.headers[hdrs.SERVER] = "shipslog"
-        answer.headers["X-Content-Type-Options"] = "nosniff"
+    answer.headers[hdrs.SERVER] = "shipslog"
+    answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer
 
 

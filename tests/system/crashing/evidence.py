@@ -1,13 +1,13 @@
-"""Evidence: a data folder as a kill has left it, held to the invariants and to the world.
+"""Evidence: a log as kills have left it, held to the invariants and to the world.
 
-It is copied while nobody writes to it, and examined while the server starts again.
+A data folder is copied while nobody writes to it, and examined while the server starts again.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,31 +44,21 @@ class Effect(NamedTuple):
 
 
 class Evidence:
-    """What one moment has left behind."""
+    """A log, and what those whom it started have told their journals, by the journals' names."""
 
-    def __init__(self, folder: Path, data: Path, name: str) -> None:
-        self.name = name
-        self._data = folder / name
-        self._data.mkdir()
-        for file in FILES:
-            if (data / file).exists():
-                shutil.copy(data / file, self._data)
-        self._journals = {name: _lines(folder / name) for name in JOURNALS}
-        archive = SqliteStore.read_only(self._data)
-        try:
-            self.rows: list[Row] = list(archive.log.rows())
-            self.log: list[Recorded] = list(archive.log.scan())
-            self.damage = [str(finding) for finding in archive.log.verify()]
-        finally:
-            archive.close()
+    def __init__(self, log: Sequence[Recorded], journals: Mapping[str, Path]) -> None:
+        self.log = log
+        self._journals = {name: _lines(path) for name, path in journals.items()}
 
-    def faults(self, before: Sequence[Row]) -> list[str]:
-        """Return everything that does not hold, given the rows of an earlier moment."""
+    @property
+    def started(self) -> int:
+        """How many commands of stages were."""
+        return len(self._journals["stages"])
+
+    def faults(self) -> list[str]:
+        """Return everything that does not hold."""
         return [
-            *self.damage,
             *violations(self.log),
-            *self._changed(before),
-            *self._views_differ(),
             *self._doubled(),
             *self._not_intended(),
             *self._not_done(),
@@ -91,22 +81,6 @@ class Evidence:
             (event.header.topic, event.header.deployment) == (topic, answer.deployment)
             for event in self.log[: answer.position]
         )
-
-    def _changed(self, before: Sequence[Row]) -> Iterator[str]:
-        for old, new in zip(before, self.rows, strict=False):
-            if old != new:
-                yield f"I6: position {old.position} has changed"
-        if len(self.rows) < len(before):
-            yield f"I6: positions above {len(self.rows)} are gone"
-
-    def _views_differ(self) -> Iterator[str]:
-        views = SqliteViews(self._data / "views.db", READ_MODELS)
-        try:
-            views.open()
-            for difference in check(self.log, views):
-                yield f"I34: {difference}"
-        finally:
-            views.close()
 
     def _doubled(self) -> Iterator[str]:
         """I14: an effect key starts a command once."""
@@ -154,6 +128,46 @@ class Evidence:
                 if effect.fence < highest.get(target, effect.fence):
                     yield f"I12: {effect.key} has fence {effect.fence} after {highest[target]}"
                 highest[target] = max(effect.fence, highest.get(target, effect.fence))
+
+
+class DataFolder(Evidence):
+    """What one moment has left behind in the folder of an embedded store."""
+
+    def __init__(self, folder: Path, data: Path, name: str) -> None:
+        self.name = name
+        self._data = folder / name
+        self._data.mkdir()
+        for file in FILES:
+            if (data / file).exists():
+                shutil.copy(data / file, self._data)
+        journals = {name: folder / name for name in JOURNALS}
+        archive = SqliteStore.read_only(self._data)
+        try:
+            self.rows: list[Row] = list(archive.log.rows())
+            self.damage = [str(finding) for finding in archive.log.verify()]
+            super().__init__(list(archive.log.scan()), journals)
+        finally:
+            archive.close()
+
+    def faults_since(self, before: Sequence[Row]) -> list[str]:
+        """Return everything that does not hold, given the rows of an earlier moment."""
+        return [*self.damage, *self.faults(), *self._changed(before), *self._views_differ()]
+
+    def _changed(self, before: Sequence[Row]) -> Iterator[str]:
+        for old, new in zip(before, self.rows, strict=False):
+            if old != new:
+                yield f"I6: position {old.position} has changed"
+        if len(self.rows) < len(before):
+            yield f"I6: positions above {len(self.rows)} are gone"
+
+    def _views_differ(self) -> Iterator[str]:
+        views = SqliteViews(self._data / "views.db", READ_MODELS)
+        try:
+            views.open()
+            for difference in check(self.log, views):
+                yield f"I34: {difference}"
+        finally:
+            views.close()
 
 
 def _intents(log: Sequence[Recorded]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from ..installation import Installation, define, free_address
 from . import processes
 from .conditions import eventually
 from .documents import SECONDS_OF_ITS_OWN, SERVICE, documents
-from .evidence import Evidence
+from .evidence import DataFolder
 from .operators import Acknowledged, Operators
 from .timeline import Life, long_outages, not_undone, stalls
 from .users import Users
@@ -57,7 +57,7 @@ class Storm:
         self._ready = datetime.now(UTC)
         self._lives: list[Life] = []
         self._rows: list[Row] = []
-        self._log: list[Recorded] = []
+        self._log: Sequence[Recorded] = ()
         self._outages: list[datetime] = []
         """When an agent was killed."""
 
@@ -147,7 +147,7 @@ class Storm:
 
     async def _examine(self, when: str) -> asyncio.Task[None]:
         """Copy what is there now, and begin to examine it."""
-        evidence = await asyncio.to_thread(Evidence, self._folder, self._here.data, when)
+        evidence = await asyncio.to_thread(DataFolder, self._folder, self._here.data, when)
         # What is acknowledged from now on is not in the copy.
         answered = [one for one in self._operators.answered.values() if one[1].position]
         before, self._rows = self._rows, evidence.rows
@@ -156,9 +156,9 @@ class Storm:
         return asyncio.create_task(self._hold(evidence, before, answered))
 
     async def _hold(
-        self, evidence: Evidence, before: Sequence[Row], answered: Sequence[Acknowledged]
+        self, evidence: DataFolder, before: Sequence[Row], answered: Sequence[Acknowledged]
     ) -> None:
-        found = [*await asyncio.to_thread(evidence.faults, before), *evidence.lost(answered)]
+        found = [*await asyncio.to_thread(evidence.faults_since, before), *evidence.lost(answered)]
         self.faults += [f"{evidence.name}: {fault}" for fault in found]
 
     async def _settle(self) -> None:

@@ -19,6 +19,7 @@ from .routes import ROUTES
 from .routes.log.downloads import DOWNLOADS, Downloads
 from .routes.log.stream import STREAMS, Streams
 from .routes.tokens import KEPT, Kept
+from .sending import Sending
 from .services import Services
 from .signals import logs
 from .signals.metrics import UNMATCHED, Metrics
@@ -40,7 +41,7 @@ class UndeclaredRouteError(TypeError):
 
 def make_app(services: Services, routes: Iterable[Route] = ROUTES) -> web.Application:
     """Return the application that answers the routes; it needs no more than the services."""
-    app = web.Application(middlewares=[_passage(services.metrics)])
+    app = web.Application(middlewares=[_passage(services.metrics, Sending(services.limits))])
     app[STREAMS] = streams = Streams(services.limits)
     app[DOWNLOADS] = downloads = Downloads(services.limits)
     app[KEPT] = Kept()
@@ -79,7 +80,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-def _passage(metrics: Metrics) -> Middleware:
+def _passage(metrics: Metrics, sending: Sending) -> Middleware:
     """Return the middleware: refusals become problems, every answer is counted and logged."""
 
     @web.middleware
@@ -88,7 +89,8 @@ def _passage(metrics: Metrics) -> Middleware:
         instance = None
         try:
             _check_connection(request)
-            answer = await handler(request)
+            answer = _named(await handler(request))
+            await sending.send(request, answer)
         except (LedgerError, web.HTTPException) as error:
             instance = problems.new_instance()
             answer = _refusal(error, instance)
@@ -101,8 +103,7 @@ def _passage(metrics: Metrics) -> Middleware:
             instance = problems.new_instance()
             _log.exception("fault", path=request.path, instance=instance)
             answer = problems.of_fault(instance)
-        if not answer.prepared:
-            _named(answer)
+        _named(answer)
         seconds = perf_counter() - began
         if instance and _is_pipelined(request):
             await _cut_off(request, answer)
@@ -119,8 +120,9 @@ def _passage(metrics: Metrics) -> Middleware:
 
 def _named(answer: Answer) -> Answer:
     """Return an answer with the headers that every one has."""
-    answer.headers[hdrs.SERVER] = "shipslog"
-    answer.headers["X-Content-Type-Options"] = "nosniff"
+    if not answer.prepared:
+        answer.headers[hdrs.SERVER] = "shipslog"
+        answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer
 
 

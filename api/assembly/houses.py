@@ -57,7 +57,7 @@ class House:
             tokens=store.tokens,
             clock=clock,
             broken=lambda: _broken(store),
-            waiting_appends=lambda: _waiting(store),
+            waiting_appends=lambda: store.waiting,
         )
 
     async def crew(self, services: Services | None = None) -> Crew:
@@ -103,7 +103,3 @@ async def first_token(services: Services) -> str | None:
 
 def _broken(store: Store) -> BrokenError | None:
     return store.broken if isinstance(store, SqliteStore) else None
-
-
-def _waiting(store: Store) -> int:
-    return 0 if isinstance(store, SqliteStore) else store.waiting

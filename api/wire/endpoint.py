@@ -206,7 +206,10 @@ class Endpoints:
         if route.needs is Open.OPEN or call.media == EVENT_STREAM:
             # Probes tell of a full server, and streams are bounded on their own.
             return await route.answer(call)
-        if self._in_flight >= self._limits.requests:
+        if self._in_flight >= self._limits.requests or (
+            route.method != hdrs.METH_GET
+            and self._services.waiting_appends() >= self._limits.appends
+        ):
             raise OverloadedError
         self._in_flight += 1
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from socket import IPPROTO_TCP, TCP_USER_TIMEOUT
 
 from aiohttp import http_parser, web
 
@@ -39,6 +40,7 @@ class Listener:
         limits = limits or Limits()
         self.runner = runner_of(app, limits)
         self._most = min(limits.connections, _files(limits.connections) - SPARE_FILES)
+        self._patience_ms = int(limits.stalled_seconds * 1000)
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
@@ -48,7 +50,10 @@ class Listener:
             self.runner.server.request_handler = front.before(self.runner.server.request_handler)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(self._accept, host, port, backlog=BACKLOG)
-        address = self._server.sockets[0].getsockname()
+        listening = self._server.sockets[0]
+        # Inherited by every connection: what its client does not take, for so long, ends it.
+        listening.setsockopt(IPPROTO_TCP, TCP_USER_TIMEOUT, self._patience_ms)
+        address = listening.getsockname()
         return address[0], address[1]
 
     async def stop(self) -> None:

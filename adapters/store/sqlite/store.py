@@ -111,6 +111,11 @@ class SqliteStore:
         """Why nothing can be written any more until the store is opened again, or None."""
         return self._writer.broken
 
+    @property
+    def waiting(self) -> int:
+        """How many appends, and other changes, are queued."""
+        return self._writer.waiting
+
     def close(self) -> None:
         """Write what is queued, close every connection and give up the lock."""
         self._closing.close()

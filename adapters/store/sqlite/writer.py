@@ -104,9 +104,15 @@ class Writer:
         self._gathering: list[_Task] = []
         self._queue: SimpleQueue[list[_Task] | None] = SimpleQueue()
         self._backlog: list[_Task] = []
+        self._submitted = self._answered = 0
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for what they have queued."""
+        return self._submitted - self._answered
 
     def append(self, prepared: Prepared) -> Awaitable[Appended]:
         """Append durably. Errors: those of `Log.append`; WritingFailedError once that is so."""
@@ -145,6 +151,7 @@ class Writer:
         if not self._gathering:
             loop.call_soon(self._hand_over)
         self._gathering.append(task)
+        self._submitted += 1
         return future
 
     def _hand_over(self) -> None:
@@ -158,6 +165,7 @@ class Writer:
             else:
                 for task in group:
                     task.error = WritingFailedError(detail=self.broken.context["detail"])
+            self._answered += sum(task.future is not None for task in group)
             _answer(group)
 
     def _gather(self) -> list[_Task]:

@@ -177,6 +177,7 @@ async def serve(folder: Path, limits: Limits | None = None) -> AsyncGenerator[Se
         tokens=store.tokens,
         clock=clock,
         broken=lambda: store.broken,
+        waiting_appends=lambda: store.waiting,
         limits=limits or Limits(),
     )
     served = Served(services, store, clock)

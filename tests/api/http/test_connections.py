@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from socket import SO_RCVBUF, SOL_SOCKET, socket
 from time import monotonic
+from typing import NoReturn
+from unittest.mock import create_autospec
 
 import msgspec
 import pytest
-from aiohttp import http_parser
+from aiohttp import http_parser, web
 
+from shipslog.api.sending import LARGE, Sending
 from shipslog.api.services import Limits
 from shipslog.api.wire.listener import PurePythonParserError, require_compiled_parser
 from shipslog.domain.access import Role
@@ -177,6 +181,67 @@ async def test_i50_a_full_server_says_so_and_lets_probes_through(tmp_path: Path)
         assert (answer.status, answer.slug) == (503, "overloaded")
         assert answer.headers["Retry-After"] == "1"
         assert (await served.get("/healthz")).status == 200
+
+
+async def test_changes_wait_outside_where_too_many_wait_for_the_writer(tmp_path: Path) -> None:
+    async with serve(tmp_path, Limits(appends=0)) as served:
+        answer = await served.post("/v1/deployments", REQUEST)
+        assert (answer.status, answer.slug) == (503, "overloaded")
+        assert answer.headers["Retry-After"] == "1"
+        assert (await served.get("/v1/deployments")).status == 200
+        assert b"shipslog_append_queue_depth 0.0" in (await served.get("/metrics")).body
+
+
+async def test_large_answers_have_a_budget_together(tmp_path: Path) -> None:
+    async with serve(tmp_path, Limits(answer_bytes=LARGE)) as served:
+        await served.define()
+        assert (await served.get("/v1/events")).status == 200
+        for _ in range(6):
+            await served.deploy(reason="x" * 4000)
+        answer = await served.get(many := "/v1/events?limit=1000")
+        while answer.status == 200 and len(answer.body) <= LARGE:
+            await served.deploy(reason="x" * 4000)
+            answer = await served.get(many)
+        assert (answer.status, answer.slug) == (503, "overloaded")
+        assert (await served.get("/v1/events?limit=1")).status == 200
+
+
+async def test_f42_a_client_that_takes_nothing_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: asyncio.Queue[BaseException | None] = asyncio.Queue()
+    lose = web.RequestHandler.connection_lost
+
+    def noted(handler: web.RequestHandler, error: BaseException | None) -> None:
+        lose(handler, error)
+        ended.put_nowait(error)
+
+    monkeypatch.setattr(web.RequestHandler, "connection_lost", noted)
+    async with serve(tmp_path, Limits(stalled_seconds=0.5)) as served:
+        with socket() as client:
+            client.setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)
+            client.connect(("127.0.0.1", served.port))
+            client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
+            async with asyncio.timeout(8):
+                assert isinstance(await ended.get(), TimeoutError)
+        assert (await served.get("/healthz")).status == 200
+
+
+async def test_an_answer_that_is_taken_too_slowly_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stuck(web.Response):
+        async def prepare(self, request: web.BaseRequest) -> NoReturn:
+            del request
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr("shipslog.api.sending.SLOWEST", 1e9)
+    sending = Sending(Limits(stalled_seconds=0.01, answer_bytes=LARGE + 1))
+    for _ in range(2):
+        request = create_autospec(web.Request, instance=True)
+        await sending.send(request, Stuck(body=bytes(LARGE + 1)))
+        request.transport.abort.assert_called_once()
 
 
 async def test_f43_a_command_whose_client_goes_is_whole_or_absent(defined: Served) -> None:

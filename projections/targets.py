@@ -54,6 +54,7 @@ TABLE = Table(
     Column("holder", TEXT),
     Column("position", WHOLE, nullable=False),
     Column("state", TEXT, nullable=False),
+    postgresql_with={"fillfactor": 80},
 )
 _C = TABLE.c
 Index("targets_service", _C.service, _C.environment)

@@ -52,6 +52,7 @@ TABLE = Table(
     Column("position", WHOLE, nullable=False),
     Column("is_final", Boolean, nullable=False),
     Column("document", TEXT, nullable=False),
+    postgresql_with={"fillfactor": 80},
 )
 _C = TABLE.c
 Index("deployments_newest", _C.requested_position, unique=True)

@@ -45,8 +45,7 @@ class _Text(TypeDecorator[str]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
         """Return the type as an engine has it."""
-        of_bytes = postgresql.TEXT(collation="C") if _is_postgres(dialect) else Text()
-        return dialect.type_descriptor(of_bytes)
+        return postgresql.TEXT(collation="C") if _is_postgres(dialect) else Text()
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         """Return a value as an engine takes it."""

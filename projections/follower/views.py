@@ -56,6 +56,10 @@ class OutdatedViewsError(BrokenError):
         super().__init__(remedy=remedy)
 
 
+class UnusableViewsError(BrokenError):
+    """The read models in the database cannot be used: {detail}."""
+
+
 class Standing(NamedTuple):
     """The position reached, and the payload's hash of the event there, as a header has it."""
 

@@ -19,7 +19,7 @@ REVISION = "0002"
 """Of the tables, as the migrations number them."""
 
 VERSION_TABLE = "alembic_version"
-LEADING, REBUILDING, MIGRATING = 7887012594, 7887012595, 7887012596
+LEADING, REBUILDING, MIGRATING = 7887012601, 7887012602, 7887012603
 """Advisory locks: to move the views, to build some beside them, to change their tables."""
 
 
@@ -45,8 +45,8 @@ def create(db: Connection, models: Sequence[ReadModel], schema: str) -> None:
     """Make a schema with empty views, in the transaction of a connection that has its name."""
     db.execute(CreateSchema(schema))
     tables(models).create_all(db, checkfirst=False)
-    stamp = f"CREATE TABLE {VERSION_TABLE} (version_num varchar(32) PRIMARY KEY)"
-    db.exec_driver_sql(stamp)
+    key = f"CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY"
+    db.exec_driver_sql(f"CREATE TABLE {VERSION_TABLE} (version_num varchar(32) {key})")
     db.execute(
         text(f"INSERT INTO {VERSION_TABLE} VALUES (:revision)"),  # noqa: S608 - a name of ours
         {"revision": REVISION},

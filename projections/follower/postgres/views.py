@@ -48,10 +48,14 @@ class PostgresViews(Views):
 
     def open(self) -> int:
         """Implement `Views.open`. Errors: OutdatedViewsError."""
-        with self.writing() as db:
-            if schema.revision(db) != schema.REVISION or not self.fits(db):
-                raise OutdatedViewsError
-            return standing(db).position
+        try:
+            with self.writing() as db:
+                if schema.revision(db) != schema.REVISION or not self.fits(db):
+                    raise OutdatedViewsError
+                return standing(db).position
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Implement `Views.close`; another process may lead from now on."""
@@ -89,8 +93,9 @@ class PostgresViews(Views):
         try:
             with db.begin():
                 yield db
-        except BaseException:
-            if driver_is_lost(db):
+        except BaseException as error:
+            # Whatever it was that no event is to blame for: a new connection knows nothing of it.
+            if driver_is_lost(db) or (isinstance(error, DBAPIError) and not self.is_poison(error)):
                 self._disconnect()
             raise
 
@@ -135,6 +140,8 @@ class PostgresViews(Views):
                 if isinstance(error.orig, psycopg.errors.LockNotAvailable):
                     return False
                 raise
+            if schema.revision(db) not in {None, schema.REVISION}:
+                raise OutdatedViewsError
             schema.exchange(db, self.name)
             self.announce(db, Moved(0, other.standing().position, None))
         return True

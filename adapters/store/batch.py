@@ -50,7 +50,8 @@ class Batch:
         """Streams whose work is over; to be taken away before `due` is written."""
         self._start = facts.start
         self._known = facts.known
-        self._versions = dict(facts.versions)
+        self.versions = dict(facts.versions)
+        """The newest version of each stream with what the batch took."""
         self._owners = dict(facts.owners)
 
     def add(self, prepared: Prepared) -> Appended:
@@ -66,7 +67,7 @@ class Batch:
         events = self._recorded(prepared)
         rows = list(map(row_of, events))
         # Nothing is refused from here on.
-        self._versions.update(versions)
+        self.versions.update(versions)
         self.rows += rows
         return self._take(append, events)
 
@@ -95,12 +96,12 @@ class Batch:
 
     def _checked_versions(self, append: Append) -> Mapping[str, int]:
         for stream, version in append.expects.items():
-            if self._versions[stream] != version:
+            if self.versions[stream] != version:
                 raise ConflictError(stream=stream)
         written: dict[str, int] = {}
         for draft in append.drafts:
             stream = draft.stream
-            if draft.version != written.get(stream, self._versions[stream]) + 1:
+            if draft.version != written.get(stream, self.versions[stream]) + 1:
                 raise ConflictError(stream=stream)
             written[stream] = draft.version
         return written

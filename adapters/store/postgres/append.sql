@@ -5,12 +5,13 @@
 CREATE FUNCTION append_events(
     written_at timestamptz,      -- the writer's present, which stands in the headers ...
     written_text text,           -- ... in these very letters
-    releases_early boolean,      -- commit before the flush; the writer then waits for a later one
     tells boolean,               -- notify those who listen
+    known_head bigint,           -- where the writer knows the log to end, all versions but ...
+    unknown_streams integer,     -- ... those of so many of the first streams that were read
     streams text[], versions bigint[], topics text[], states bytea[],
     read_streams text[], read_versions bigint[],
     command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],  -- positions after the head
-    asked_ids bytea[],           -- further commands that must not be settled
+    asked_ids bytea[],           -- commands to be looked up: no constraint speaks for them
     work_changes jsonb,          -- leases, epoch, due, forgotten; null for none of them
     OUT head bigint,             -- the newest position before; null where nothing was stored
     OUT recorded_at timestamptz, -- when the events were recorded, after all
@@ -23,6 +24,16 @@ DECLARE
     stamp  text;
 BEGIN
     PERFORM pg_advisory_xact_lock(7887012594);
+
+    SELECT e.position, e.recorded_at INTO head, recorded_at
+    FROM shipslog.stored_events AS e ORDER BY e.position DESC LIMIT 1;
+    head := coalesce(head, 0);
+    -- Where the log still ends with this session's own last append, nobody else has been here.
+    IF head IS DISTINCT FROM known_head
+        OR head::text IS DISTINCT FROM current_setting('shipslog.head', true)
+    THEN
+        unknown_streams := cardinality(read_streams);
+    END IF;
 
     IF work_changes IS NOT NULL THEN
         -- A claim must not come between: rows stay locked, always in one order, until the commit.
@@ -38,15 +49,18 @@ BEGIN
 
     IF owners IS DISTINCT FROM coalesce(work_changes -> 'owners', '{}')
         OR epoch <> (work_changes ->> 'epoch')::bigint
-        OR EXISTS (
-            SELECT FROM unnest(read_streams, read_versions) AS assumed (stream, version)
+        OR unknown_streams > 0 AND EXISTS (
+            SELECT FROM unnest(read_streams[:unknown_streams], read_versions[:unknown_streams])
+                AS assumed (stream, version)
             WHERE assumed.version <> coalesce((
                 SELECT max(e.originator_version) FROM shipslog.stored_events AS e
                 WHERE e.originator_id = assumed.stream
             ), 0)
         )
-        OR EXISTS (SELECT FROM shipslog.commands WHERE id = ANY (command_ids || asked_ids))
+        OR cardinality(asked_ids) > 0
+            AND EXISTS (SELECT FROM shipslog.commands WHERE id = ANY (asked_ids))
     THEN
+        head := NULL;
         SELECT jsonb_build_object('owners', owners, 'epoch', epoch, 'versions', (
             SELECT jsonb_object_agg(stream, coalesce((
                 SELECT max(e.originator_version) FROM shipslog.stored_events AS e
@@ -61,9 +75,6 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT e.position, e.recorded_at INTO head, recorded_at
-    FROM shipslog.stored_events AS e ORDER BY e.position DESC LIMIT 1;
-    head := coalesce(head, 0);
     IF recorded_at > written_at THEN
         -- Another writer's clock is ahead: its instant goes into these headers too.
         stamp := to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS')
@@ -100,9 +111,31 @@ BEGIN
     IF tells THEN
         PERFORM pg_notify('shipslog', '');
     END IF;
-    IF releases_early THEN
-        PERFORM set_config('synchronous_commit', 'off', true);
-    END IF;
+    PERFORM set_config('shipslog.head', (head + cardinality(streams))::text, false);
 END $$;
 
 GRANT EXECUTE ON FUNCTION append_events TO shipslog_app;
+
+-- The same where a flush is slow: what was appended is committed, and with it the lock released,
+-- before it is flushed. The flush is that of a later commit, which all writers share.
+CREATE PROCEDURE append_early(
+    written_at timestamptz, written_text text, tells boolean,
+    known_head bigint, unknown_streams integer,
+    streams text[], versions bigint[], topics text[], states bytea[],
+    read_streams text[], read_versions bigint[],
+    command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],
+    asked_ids bytea[], work_changes jsonb,
+    OUT head bigint, OUT recorded_at timestamptz, OUT facts text
+) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT * INTO head, recorded_at, facts FROM shipslog.append_events(
+        written_at, written_text, tells, known_head, unknown_streams,
+        streams, versions, topics, states, read_streams, read_versions,
+        command_ids, sha256s, firsts, lasts, asked_ids, work_changes
+    );
+    PERFORM set_config('synchronous_commit', 'off', true);
+    COMMIT;
+    PERFORM pg_logical_emit_message(true, 'shipslog', '');
+END $$;
+
+GRANT EXECUTE ON PROCEDURE append_early TO shipslog_app;

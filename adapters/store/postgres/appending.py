@@ -7,7 +7,7 @@ so, and where they differ it stores nothing and answers with what is so, to be d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self
 
@@ -19,10 +19,23 @@ from ....domain.event import Recorded
 from ..batch import Batch, Facts, Start, streams_of
 from ..rows import Settled
 from .channel import Values
-from .wire import bytes_array, hex_array, int_array, read_int, read_timestamp, text_array, timestamp
+from .wire import (
+    bytes_array,
+    hex_array,
+    int4,
+    int8,
+    int_array,
+    read_int,
+    read_timestamp,
+    text_array,
+    timestamp,
+)
 
 JSONB_1 = b"\x01"
 """The version before a `jsonb` in binary."""
+
+KNOWN_STREAMS = 8192
+"""So many versions are kept; then it begins anew."""
 
 _LARGEST = 2**63 - 2
 
@@ -120,33 +133,86 @@ def corrected(facts: Facts, answer: Answer) -> Facts:
     return Facts(start, found.versions or {}, {**facts.known, **known}, found.owners)
 
 
+class Claims(NamedTuple):
+    """What an append takes for granted, in the order in which it is sent."""
+
+    head: int | None
+    """Where the log must end for all but the unknown; None where everything is looked at."""
+    unknown: int
+    """How many of the first streams are looked at in any case."""
+    versions: Mapping[str, int]
+
+
+class Known:
+    """What a writer knows of the log because it wrote it, as long as nobody else writes.
+
+    The database says whether that is so: the session remembers where its own last append ended.
+    Where the log still ends there, the versions known for that place need no look. Whatever is
+    sent while one exchange is under way builds on that one alone, so that its failure is seen.
+    """
+
+    def __init__(self) -> None:
+        self.head: int | None = None
+        """Where the log ends once everything sent is stored."""
+        self._versions: dict[str, int] = {}
+
+    def claims(self, versions: Mapping[str, int]) -> Claims:
+        """Say what of these versions has to be looked at."""
+        if self.head is None:
+            return Claims(None, len(versions), versions)
+        known = self._versions
+        unknown = {stream: n for stream, n in versions.items() if known.get(stream) != n}
+        if not unknown:
+            return Claims(self.head, 0, versions)
+        return Claims(self.head, len(unknown), unknown | dict(versions))
+
+    def learn(self, head: int, versions: Mapping[str, int]) -> None:
+        """Note where the log ends with what is sent, and the versions of its streams there."""
+        if self.head is None or len(self._versions) > KNOWN_STREAMS:
+            self._versions = {}
+        self.head = head
+        self._versions.update(versions)
+
+    def forget(self) -> None:
+        """Know nothing: somebody else has written, or an append was not stored as it was sent."""
+        self.head = None
+        self._versions = {}
+
+
 class Manner(NamedTuple):
-    """How a group is stored."""
+    """How a group is sent."""
 
-    releases_early: bool
     tells: bool
+    is_careful: bool
+    """Whether every command is looked up, in place of having a constraint refuse the group."""
 
 
-def values(group: Group, facts: Facts, batch: Batch, manner: Manner) -> Values:
+def values(group: Group, facts: Facts, batch: Batch, claims: Claims, manner: Manner) -> Values:
     """Return what a decided group sends, in the order of `append_events`."""
     settled, head = batch.settled, facts.start.head
     _, streams, versions, topics, states = zip(*batch.rows, strict=True) if batch.rows else _NOTHING
+    outcomes = settled.values()
+    if manner.is_careful:
+        asked = [i for i in group.commands if i not in facts.known]
+    else:
+        asked = [i for i in group.commands if i not in settled and i not in facts.known]
     return (
         timestamp(facts.start.at),
         _encode(facts.start.at)[1:-1],
-        bytes((manner.releases_early,)),
-        bytes((manner.tells,)),
+        b"\1" if manner.tells else b"\0",
+        None if claims.head is None else int8(claims.head),
+        int4(claims.unknown),
         text_array(streams),
         int_array(versions),
         text_array(topics),
         bytes_array(states),
-        text_array(facts.versions),
-        int_array(list(facts.versions.values())),
+        text_array(claims.versions),
+        int_array(claims.versions.values()),
         hex_array(settled),
-        hex_array(one.sha256 for one in settled.values()),
-        int_array([one.first - head for one in settled.values()]),
-        int_array([one.last - head for one in settled.values()]),
-        hex_array(i for i in group.commands if i not in settled and i not in facts.known),
+        hex_array([one.sha256 for one in outcomes]),
+        int_array([one.first - head for one in outcomes]),
+        int_array([one.last - head for one in outcomes]),
+        hex_array(asked),
         _work(group, facts, batch),
     )
 

@@ -1,14 +1,14 @@
 """The channel: the writer's own connection, spoken to in libpq's words.
 
-An append is one prepared statement with every value in binary, and its barrier a second one in
-the same round trip. The driver's cursors would cost several times as much as both.
+An append is one prepared statement with every value in binary, and so is a barrier. The driver's
+cursors would cost several times as much as both.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import psycopg
@@ -21,27 +21,32 @@ from .durable import BARRIER
 
 Values = Sequence[bytes | None]
 Row = list[bytes | None]
+Done = Callable[[Row | None, psycopg.Error | None], None]
+"""Told the row of an answer, None where a constraint refused it all; or why nobody knows."""
 
-APPEND = """
-PREPARE append (
-    timestamptz, text, boolean, boolean, text[], bigint[], text[], bytea[], text[], bigint[],
-    bytea[], bytea[], bigint[], bigint[], bytea[], jsonb
-) AS SELECT head, recorded_at, facts FROM append_events(
-    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
-)
-"""
-_BINARY = [pq.Format.BINARY] * 16
+_STATEMENTS = {
+    b"append": b"""
+        SELECT head, recorded_at, facts FROM append_events(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)""",
+    b"append_early": b"""
+        CALL append_early(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+            NULL, NULL, NULL)""",
+    b"barrier": BARRIER.encode(),
+}
+_BINARY = [pq.Format.BINARY] * 17
+_TAKEN = b"23505"
+_SQLSTATE = pq.DiagnosticField.SQLSTATE
 
 
 class _Exchange:
-    """What was sent, and what of its answer is here."""
+    """What was sent, who waits for the answer, and what of it is here."""
 
-    __slots__ = ("answered", "missing", "rows", "warning")
+    __slots__ = ("done", "row", "warning")
 
-    def __init__(self, number: int, answered: asyncio.Future[list[Row]]) -> None:
-        self.missing = number
-        self.answered = answered
-        self.rows: list[Row] = []
+    def __init__(self, done: Done) -> None:
+        self.done = done
+        self.row: Row | None = None
         self.warning: str | None = None
 
 
@@ -54,6 +59,7 @@ class Channel:
         self._loop = asyncio.get_running_loop()
         self._socket = self._wire.socket
         self._under_way: deque[_Exchange] = deque()
+        self._is_sending = False
         self.is_broken = False
         """Whether the server has gone, or an answer was not what it should be."""
         connection.add_notice_handler(self._note_warning)
@@ -63,54 +69,59 @@ class Channel:
     @classmethod
     async def open(cls, connection: AsyncConnection[Found]) -> Self:
         """Take over a connection."""
-        await connection.execute(APPEND)
-        await connection.execute(f"PREPARE barrier AS {BARRIER}")
-        return cls(connection)
+        channel = cls(connection)
+        await channel._prepare()
+        return channel
 
-    async def append(self, values: Values, *, has_barrier: bool) -> Row:
-        """Send an append and, behind its commit, a barrier; return its row.
+    def append(self, values: Values, done: Done, *, is_early: bool) -> None:
+        """Send an append; an early one is committed first and then made durable."""
+        self._send(b"append_early" if is_early else b"append", values, done)
 
-        Errors: psycopg.Error, after which the channel is to be closed.
-        """
-        self._send(b"append", values)
-        if has_barrier:
-            self._send(b"barrier", ())
-        return (await self._answers(1 + has_barrier))[0]
-
-    async def barrier(self) -> None:
-        """Return once everything committed so far is flushed. Errors: psycopg.Error."""
-        self._send(b"barrier", ())
-        await self._answers(1)
+    def barrier(self, done: Done) -> None:
+        """Have everything flushed that is committed so far."""
+        self._send(b"barrier", (), done)
 
     async def close(self) -> None:
         """Close the connection, whatever is under way on it."""
         self._fail(psycopg.OperationalError("the connection was closed"))
         await discard(self._connection)
 
-    def _send(self, statement: bytes, values: Values) -> None:
-        formats = _BINARY[: len(values)]
-        self._wire.send_query_prepared(statement, values, formats, pq.Format.BINARY)
-        # Each is a transaction of its own, and says so by its own sync.
-        self._wire.pipeline_sync()
+    async def _prepare(self) -> None:
+        prepared: asyncio.Future[None] = self._loop.create_future()
 
-    async def _answers(self, number: int) -> list[Row]:
-        exchange = _Exchange(number, self._loop.create_future())
-        self._under_way.append(exchange)
+        def done(_: Row | None, error: psycopg.Error | None) -> None:
+            if not prepared.done():
+                prepared.set_exception(error) if error else prepared.set_result(None)
+
+        self._under_way.append(_Exchange(done))
+        for name, statement in _STATEMENTS.items():
+            self._wire.send_prepare(name, statement)
+        self._wire.pipeline_sync()
         self._flush()
-        rows = await exchange.answered
-        if exchange.warning is not None:
-            # For instance: the wait for a standby was given up, and the commit is only local.
-            raise psycopg.OperationalError(exchange.warning)
-        return rows
+        await prepared
+
+    def _send(self, statement: bytes, values: Values, done: Done) -> None:
+        self._under_way.append(_Exchange(done))
+        try:
+            formats = _BINARY[: len(values)]
+            self._wire.send_query_prepared(statement, values, formats, pq.Format.BINARY)
+            # Each is a transaction of its own, and says so by its own sync.
+            self._wire.pipeline_sync()
+            self._flush()
+        except psycopg.Error as error:
+            self._fail(error)
 
     def _flush(self) -> None:
         try:
-            if self._wire.flush():
-                self._loop.add_writer(self._socket, self._flush)
-            else:
-                self._loop.remove_writer(self._socket)
+            is_sending = bool(self._wire.flush())
         except psycopg.Error as error:
             self._fail(error)
+            return
+        if is_sending and not self._is_sending:
+            self._loop.add_writer(self._socket, self._flush)
+        elif self._is_sending and not is_sending:
+            self._loop.remove_writer(self._socket)
+        self._is_sending = is_sending
 
     def _read(self) -> None:
         try:
@@ -123,23 +134,23 @@ class Channel:
     def _take(self, exchange: _Exchange, result: pq.abc.PGresult | None) -> None:
         if result is None:
             return
-        if result.status == pq.ExecStatus.TUPLES_OK:
-            exchange.rows.append([result.get_value(0, n) for n in range(result.nfields)])
-        elif result.status != pq.ExecStatus.PIPELINE_SYNC:
+        if result.status == pq.ExecStatus.PIPELINE_SYNC:
+            self._under_way.popleft()
+            if exchange.warning is not None:
+                # For instance: the wait for a standby was given up, and the commit is only local.
+                error = psycopg.OperationalError(exchange.warning)
+                exchange.done(None, error)
+                raise error
+            exchange.done(exchange.row, None)
+        elif result.status == pq.ExecStatus.TUPLES_OK:
+            exchange.row = [result.get_value(0, n) for n in range(result.nfields)]
+        elif result.status != pq.ExecStatus.COMMAND_OK and result.error_field(_SQLSTATE) != _TAKEN:
             raise psycopg.OperationalError(result.get_error_message())
-        else:
-            exchange.missing -= 1
-            if not exchange.missing:
-                self._under_way.popleft()
-                if not exchange.answered.done():
-                    exchange.answered.set_result(exchange.rows)
 
     def _fail(self, error: psycopg.Error) -> None:
         self._let_go()
         while self._under_way:
-            answered = self._under_way.popleft().answered
-            if not answered.done():
-                answered.set_exception(error)
+            self._under_way.popleft().done(None, error)
 
     def _let_go(self) -> None:
         if not self.is_broken:

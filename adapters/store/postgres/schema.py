@@ -16,7 +16,7 @@ from ..errors import (
 )
 from .connections import CONNECT_SECONDS, Row
 
-VERSION = 1
+VERSION = 2
 """Stands in `meta`; a database with a higher one was made by a newer build."""
 
 _FILES = tuple(Path(__file__).with_name(name) for name in ("schema.sql", "append.sql"))
@@ -61,6 +61,9 @@ async def require_ledger(connection: AsyncConnection[Row]) -> None:
         raise UnusableLedgerError(path="in the database", detail=str(error)) from error
     if not isinstance(version, int) or version > VERSION:
         raise NewerLedgerError(version=version, known=VERSION)
+    if version < VERSION:
+        detail = "it was made before the first release, which cannot be brought up to date"
+        raise UnusableLedgerError(path="in the database", detail=detail)
     if off:
         raise ForgetfulServerError(settings=", ".join(sorted(name for name, _ in off)))
 

@@ -71,7 +71,7 @@ CREATE TABLE meta (
     value bigint NOT NULL
 );
 
-INSERT INTO meta VALUES ('version', 1), ('epoch', 0);
+INSERT INTO meta VALUES ('version', 2), ('epoch', 0);
 
 -- Tokens of leases and of processes come from here, so that each is above all before it.
 CREATE SEQUENCE lease_tokens;

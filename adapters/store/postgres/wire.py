@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from psycopg import BaseConnection
@@ -18,6 +18,8 @@ _INT8_VALUE = struct.Struct("!q")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _BYTEA, _INT8, _TEXT = 17, 20, 25
+_NO_INTS = _EMPTY.pack(0, 0, _INT8)
+_ONE_INT = struct.Struct("!iiIiiiq")
 
 
 class Wire(bytes):
@@ -53,13 +55,25 @@ def text_array(items: Iterable[str]) -> Text:
     return Text(_array(_TEXT, [item.encode() for item in items]))
 
 
-def int_array(items: Sequence[int]) -> Int8:
+def int_array(items: Collection[int]) -> Int8:
     """Return a `bigint[]`. Errors: struct.error beyond 64 bits."""
     if not items:
-        return Int8(_EMPTY.pack(0, 0, _INT8))
+        return Int8(_NO_INTS)
+    if len(items) == 1:
+        return Int8(_ONE_INT.pack(1, 0, _INT8, 1, 1, 8, *items))
     numbers = [part for item in items for part in (8, item)]
     header = _HEADER.pack(1, 0, _INT8, len(items), 1)
     return Int8(header + struct.pack("!" + "iq" * len(items), *numbers))
+
+
+def int8(number: int) -> bytes:
+    """Return a `bigint`. Errors: struct.error beyond 64 bits."""
+    return _INT8_VALUE.pack(number)
+
+
+def int4(number: int) -> bytes:
+    """Return an `integer`. Errors: struct.error beyond 32 bits."""
+    return _LENGTH.pack(number)
 
 
 def register(connection: BaseConnection[object]) -> None:

@@ -11,15 +11,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from itertools import count
+from functools import partial
 
 from ....domain.append import Appended
 from ....domain.errors import OutcomeUnknownError
 from ..batch import Batch, Facts
 from ..errors import ClosedLedgerError
 from ..rows import Prepared
-from .appending import Answer, Group, Manner, assumed, corrected, values
-from .channel import Channel
+from .appending import Answer, Claims, Group, Known, Manner, assumed, corrected, values
+from .channel import Channel, Row
 from .connections import Connections
 from .durable import DurableHead, measured_flush
 from .news import News
@@ -30,6 +30,9 @@ WORTH_A_SECOND = 32
 """With so many waiting, a second group goes out while the first is being stored."""
 EARLY_ABOVE_SECONDS = 0.0003
 """From this long a flush on, several writers are faster when they release the order lock early."""
+AT_ONCE = 2
+CAREFUL = 64
+"""For so many groups after one that a constraint refused, commands are looked up before."""
 ATTEMPTS = 4
 """So often a group is decided anew on newer facts; then each append of it for itself."""
 
@@ -65,6 +68,36 @@ class _Task:
             self.future.set_result(self.result)
 
 
+class _Sending:
+    """A group on its way: who waits for it, what it names, and what it was decided on."""
+
+    __slots__ = ("attempt", "batch", "facts", "group", "tasks")
+
+    def __init__(self, tasks: Sequence[_Task], facts: Facts, group: Group) -> None:
+        self.tasks = tasks
+        self.facts = facts
+        self.group = group
+        self.attempt = 0
+        self.batch = Batch(facts)
+
+    def decide(self, facts: Facts) -> Batch:
+        """Decide anew, each task for itself."""
+        self.facts, self.batch = facts, Batch(facts)
+        for task in self.tasks:
+            task.result = task.error = None
+            try:
+                task.result = self.batch.add(task.prepared)
+            except Exception as error:  # noqa: BLE001 - it is this caller's, and goes to it
+                task.error = error
+        return self.batch
+
+    def fail(self, error: Exception) -> None:
+        """Answer everybody with a failure."""
+        for task in self.tasks:
+            task.error = error
+            task.answer()
+
+
 class Writer:
     """Queues appends and commits them in groups."""
 
@@ -80,10 +113,14 @@ class Writer:
         self._now = now
         self._release = release
         self._queue: list[_Task] = []
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._opening = asyncio.Lock()
+        self._under_way: list[_Sending] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Future[None] | None = None
         self._sent_to = 0
+        self._careful = 0
         self._channel: Channel | None = None
+        self._known = Known()
         self._news = News(connections)
         self._recorded_at = datetime.min.replace(tzinfo=UTC)
         self._is_closed = False
@@ -105,119 +142,190 @@ class Writer:
         """
         if self._is_closed:
             raise ClosedLedgerError
-        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Appended] = loop.create_future()
         self._queue.append(_Task(prepared, future))
         if len(self._queue) == 1:
             # Whoever else runs in this turn of the loop gets into the same group.
-            asyncio.get_running_loop().call_soon(self._go_on)
+            loop.call_soon(self._go_on)
         return await future
 
     async def close(self) -> None:
         """Write what is queued, then close the connection."""
         self._is_closed = True
-        while self._queue or self._under_way:
-            self._go_on()
-            await asyncio.wait(self._under_way)
+        self._go_on()
+        if self._queue or self._under_way:
+            self._ended = asyncio.get_running_loop().create_future()
+            await self._ended
         await self._news.close()
         if self._channel is not None:
-            await self._abandon(self._channel)
+            self._abandon(self._channel)
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     def _go_on(self) -> None:
         """Send what has gathered, a second group while the first is being stored."""
         while self._queue and len(self._under_way) < self._allowed:
-            group, self._queue = self._queue[:GROUP], self._queue[GROUP:]
-            task = asyncio.create_task(self._perform(group))
-            self._under_way.add(task)
-            task.add_done_callback(self._ended)
+            channel = self._usable_channel()
+            if channel is None:
+                return
+            tasks, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+            self._begin(channel, tasks)
+        if self._ended is not None and not self._queue and not self._under_way:
+            self._ended.set_result(None)
+            self._ended = None
 
     @property
     def _allowed(self) -> int:
-        return 2 if len(self._queue) >= WORTH_A_SECOND else 1
+        return AT_ONCE if len(self._queue) >= WORTH_A_SECOND else 1
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
-        self._go_on()
-
-    async def _perform(self, tasks: Sequence[_Task]) -> None:
-        try:
-            async with self._opening:
-                channel = await self._open()
-        except Exception as error:  # noqa: BLE001 - callers wait for an answer
-            for task in tasks:
-                task.error = error
-        else:
-            await self._store_on(channel, tasks)
-        for task in tasks:
-            task.answer()
-
-    async def _store_on(self, channel: Channel, tasks: Sequence[_Task]) -> None:
-        try:
-            await self._store(channel, tasks)
-        except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
-            await self._abandon(channel)
-            for task in tasks:
-                task.error = OutcomeUnknownError()
-                task.error.__cause__ = error
-
-    async def _store(self, channel: Channel, tasks: Sequence[_Task]) -> None:
+    def _begin(self, channel: Channel, tasks: Sequence[_Task]) -> None:
         group = Group([task.prepared.append for task in tasks])
         head = max(self._head.position, self._sent_to)
         facts = assumed(group, head, max(self._now(), self._recorded_at))
-        for attempt in count():
-            batch = _decide(tasks, facts)
-            if attempt and not batch.settled:
-                break  # the facts, which are no assumption any more, leave nothing to store
-            manner = Manner(self.is_early, bool(batch.rows) and self._news.are_due())
-            sent = values(group, facts, batch, manner)
-            self._sent_to = batch.head
-            row = await channel.append(sent, has_barrier=self.is_early)
-            answer = Answer.read(row, facts.start)
-            if answer.head is not None:
-                self._place(tasks, answer, facts, len(batch.rows))
-                break
-            if attempt >= ATTEMPTS and len(tasks) > 1:
-                for task in tasks:
-                    await self._store(channel, [task])
+        sending = _Sending(tasks, facts, group)
+        self._under_way.append(sending)
+        self._send(channel, sending, facts)
+
+    def _send(self, channel: Channel, sending: _Sending, facts: Facts) -> None:
+        try:
+            batch = sending.decide(facts)
+            if sending.attempt and not batch.settled:
+                # The facts, which are no assumption any more, leave nothing to store.
+                self._end(channel, sending)
                 return
-            facts = corrected(facts, answer)
-        if not self.is_early and any(task.result and task.result.known for task in tasks):
-            # Another process may have stored it, and released the lock early.
-            await channel.barrier()
+            claims = self._claims(sending)
+            self._careful -= self._careful > 0
+            manner = Manner(bool(batch.rows) and self._news.are_due(), self._careful > 0)
+            sent = values(sending.group, facts, batch, claims, manner)
+            self._sent_to = batch.head
+            done = partial(self._take_answer, channel, sending)
+            channel.append(sent, done, is_early=self.is_early)
+        except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
+            self._give_up(channel, sending, error)
 
-    def _place(self, tasks: Sequence[_Task], answer: Answer, facts: Facts, rows: int) -> None:
-        for task in tasks:
+    def _claims(self, sending: _Sending) -> Claims:
+        batch, versions = sending.batch, sending.facts.versions
+        if len(self._under_way) > AT_ONCE or sending.attempt:
+            return Claims(None, len(versions), versions)
+        claims = self._known.claims(versions)
+        if claims.head is not None and batch.rows:
+            self._known.learn(claims.head + len(batch.rows), batch.versions)
+        return claims
+
+    def _take_answer(
+        self, channel: Channel, sending: _Sending, row: Row | None, error: Exception | None
+    ) -> None:
+        try:
+            if error is not None:
+                raise error  # noqa: TRY301 - one place gives up
+            if row is None:
+                # Some command was settled before: it is found, and answered for itself.
+                self._known.forget()
+                self._careful = CAREFUL
+                self._try_again(channel, sending, sending.facts)
+                return
+            answer = Answer.read(row, sending.facts.start)
+            if answer.head is None:
+                self._known.forget()
+                self._try_again(channel, sending, corrected(sending.facts, answer))
+                return
+            self._place(sending, answer, answer.head)
+        except Exception as failure:  # noqa: BLE001 - whatever it was, callers wait for an answer
+            self._give_up(channel, sending, failure)
+        else:
+            self._end(channel, sending)
+
+    def _try_again(self, channel: Channel, sending: _Sending, facts: Facts) -> None:
+        sending.attempt += 1
+        if sending.attempt <= ATTEMPTS or len(sending.tasks) == 1:
+            self._send(channel, sending, facts)
+            return
+        self._under_way.remove(sending)
+        for task in sending.tasks:
+            self._begin(channel, [task])
+
+    def _place(self, sending: _Sending, answer: Answer, head: int) -> None:
+        start = sending.facts.start
+        for task in sending.tasks:
             if task.result is not None and not task.result.known:
-                task.result = answer.placed(task.result, facts.start)
+                task.result = answer.placed(task.result, start)
         self._recorded_at = max(self._recorded_at, answer.recorded_at)
-        if rows:
-            self._head.publish((answer.head or 0) + rows)
-        if len(self._under_way) == 1:
+        rows = len(sending.batch.rows)
+        if not rows:
+            return
+        self._head.publish(head + rows)
+        if head != start.head:
+            self._known.forget()
+        if self._known.head is not None:
+            return
+        end = head
+        for one in (sending, *(later for later in self._under_way if later is not sending)):
+            if one.batch.rows:
+                end += len(one.batch.rows)
+                self._known.learn(end, one.batch.versions)
+
+    def _end(self, channel: Channel, sending: _Sending) -> None:
+        """Answer everybody; what another process has stored is made durable before."""
+        if not self.is_early and any(task.result and task.result.known for task in sending.tasks):
+            channel.barrier(partial(self._answer, channel, sending))
+        else:
+            self._answer(channel, sending, None, None)
+
+    def _answer(
+        self, channel: Channel, sending: _Sending, _: Row | None, error: Exception | None
+    ) -> None:
+        if error is not None:
+            self._give_up(channel, sending, error)
+            return
+        for task in sending.tasks:
+            task.answer()
+        self._leave(sending)
+
+    def _give_up(self, channel: Channel, sending: _Sending, cause: Exception) -> None:
+        self._abandon(channel)
+        error = OutcomeUnknownError()
+        error.__cause__ = cause
+        sending.fail(error)
+        self._leave(sending)
+
+    def _leave(self, sending: _Sending) -> None:
+        self._under_way.remove(sending)
+        if not self._under_way:
             self._sent_to = 0
+        self._go_on()
 
-    async def _open(self) -> Channel:
-        if self._channel is not None and not self._channel.is_broken:
-            return self._channel
-        if self._channel is not None:
-            await self._abandon(self._channel)
-        async with self._connections.handing_over() as connection:
-            if self._release is Release.MEASURED:
-                is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
-                self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
-            self._channel = await Channel.open(connection)
-        return self._channel
+    def _usable_channel(self) -> Channel | None:
+        """Return the channel, or None and have one opened, which then goes on."""
+        channel = self._channel
+        if channel is not None and not channel.is_broken:
+            return channel
+        if channel is not None:
+            self._abandon(channel)
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        return None
 
-    async def _abandon(self, channel: Channel) -> None:
+    async def _open(self) -> None:
+        try:
+            async with self._connections.handing_over() as connection:
+                if self._release is Release.MEASURED:
+                    is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
+                    self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
+                self._channel = await Channel.open(connection)
+        except Exception as error:  # noqa: BLE001 - callers wait for an answer
+            waiting, self._queue = self._queue, []
+            for task in waiting:
+                task.error = error
+                task.answer()
+        finally:
+            self._opening = None
+            self._go_on()
+
+    def _abandon(self, channel: Channel) -> None:
         if self._channel is channel:
             self._channel = None
-        await channel.close()
-
-
-def _decide(tasks: Sequence[_Task], facts: Facts) -> Batch:
-    batch = Batch(facts)
-    for task in tasks:
-        task.result = task.error = None
-        try:
-            task.result = batch.add(task.prepared)
-        except Exception as error:  # noqa: BLE001 - it is this caller's, and goes to it
-            task.error = error
-    return batch
+            self._known.forget()
+            closing = asyncio.create_task(channel.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)

@@ -11,7 +11,6 @@ import pytest
 from psycopg import AsyncConnection
 
 from shipslog.adapters.store.errors import StoreUnreachableError
-from shipslog.adapters.store.postgres.channel import Row, Values
 from shipslog.adapters.store.postgres.connections import Connections
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
@@ -154,14 +153,10 @@ async def test_nothing_leaves_the_store_before_it_is_flushed(own_server: Postgre
         await store.log.append(one("a", 1))
         channel = store._writer._channel
         assert channel is not None
-        append = channel.append
-
-        async def without_barrier(values: Values, *, has_barrier: bool) -> Row:
-            """Stand for a writer that has committed and not come to its barrier yet."""
-            del has_barrier
-            return await append(values, has_barrier=False)
-
-        channel.append = without_barrier  # type: ignore[method-assign]
+        # Stands for a writer that has committed and not come to its flush yet.
+        flushes_nothing = b"SELECT set_config('synchronous_commit', 'off', false)"
+        channel._wire.send_query_params(flushes_nothing, None)
+        channel.barrier(lambda _, __: None)
         await store.log.append(one("a", 2))
         end = end_of_log(url)
         assert not is_flushed(url, end)

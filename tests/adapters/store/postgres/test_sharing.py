@@ -47,6 +47,43 @@ async def test_a_clock_that_lags_records_no_earlier_than_the_one_ahead(
     await second.close()
 
 
+async def test_what_a_writer_knew_of_a_stream_holds_until_somebody_else_writes(
+    database: str,
+) -> None:
+    first, second = await opened(database), await opened(database)
+    await first.log.append(one("limits", 1))
+    await first.log.append(appending(draft("a", 1), expects={"limits": 1}))
+    await second.log.append(one("limits", 2))
+    with pytest.raises(ConflictError, match="limits has moved on"):
+        await first.log.append(appending(draft("b", 1), expects={"limits": 1}))
+    await first.log.append(appending(draft("b", 1), expects={"limits": 2}))
+    # As many events as the writer has on its way come from elsewhere.
+    for version in range(2, 30):
+        outcomes = await asyncio.gather(
+            first.log.append(appending(draft("b", version), expects={"limits": version})),
+            second.log.append(one("limits", version + 1)),
+            return_exceptions=True,
+        )
+        assert not isinstance(outcomes[1], BaseException)
+        if isinstance(outcomes[0], BaseException):
+            assert isinstance(outcomes[0], ConflictError)
+            await first.log.append(appending(draft("b", version), expects={"limits": version + 1}))
+    assert list(first.log.verify()) == []
+    await first.close()
+    await second.close()
+
+
+async def test_commands_that_others_settled_are_answered_one_by_one(database: str) -> None:
+    first, second = await opened(database), await opened(database)
+    appends = [one(f"s{n}", 1) for n in range(40)]
+    await asyncio.gather(*(first.log.append(append) for append in appends[::3]))
+    answers = await asyncio.gather(*(second.log.append(append) for append in appends))
+    assert [answer.known for answer in answers] == [n % 3 == 0 for n in range(40)]
+    assert sorted(answer.last for answer in answers) == list(range(1, 41))
+    await first.close()
+    await second.close()
+
+
 async def test_a_stream_that_another_process_wrote_to_is_a_conflict(database: str) -> None:
     first, second = await opened(database), await opened(database)
     await first.log.append(one("a", 1))

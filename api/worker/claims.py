@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -83,13 +84,19 @@ class Worker:
             if self._is_draining:
                 return
             for tenure in await self._leases.claim(CLAIM_LIMIT):
-                if tenure.lease.stream not in self._owners:
+                if tenure.lease.stream in self._owners:
+                    # Ours until it ended unnoticed: that owner has to go before there is another.
+                    self._begin(self._give_back(tenure))
+                else:
                     self._own(tenure)
 
     def _own(self, tenure: Tenure) -> None:
         owner = Owner(tenure, self._shop, self._keeper)
         self._owners[tenure.lease.stream] = owner
-        task = asyncio.create_task(self._carry(tenure, owner))
+        self._begin(self._carry(tenure, owner))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,0 +1,1 @@
+"""Cases named after the fault."""

@@ -1,0 +1,68 @@
+"""Faults that the simulation has met, or must meet, each as the least schedule that shows it."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from shipslog.domain.deployment import Deployment
+from shipslog.domain.event import Recorded
+from tests.simulation.faults import Fault
+from tests.simulation.people import Wish
+from tests.simulation.schedule import Outcome, run
+from tests.simulation.town import Plan
+
+LATE = timedelta(seconds=8)
+"""What the platform gets to end things, and the worker to write of it."""
+
+
+def outcome(*faults: Fault, workers: int = 2, deploys: str = "web 1.1.0") -> Outcome:
+    """Return what comes of one deployment under some faults."""
+    return run(Plan(1, workers, faults, (Wish(0.0, "deploy", deploys),), has_readers=False))
+
+
+@pytest.mark.parametrize("at", [0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+def test_a_platform_that_is_gone_fails_a_switch_by_its_deadline(at: float) -> None:
+    done = outcome(Fault("platform down", at, much=400.0), workers=1)
+    assert done.violations == []
+    assert list(late(done.log)) == []
+
+
+@pytest.mark.parametrize("at", [0.3, 0.8, 1.2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_store_that_cannot_be_read_for_a_while_costs_no_worker(at: float, workers: int) -> None:
+    done = outcome(Fault("store cut", at, much=5.0), workers=workers)
+    assert done.violations == []
+    assert done.reached["deployment.succeeded"]
+
+
+def late(log: list[Recorded]) -> Iterator[str]:
+    """Yield the tries that ended long after their deadline."""
+    plans = {
+        e.header.stream: e.event.plan for e in log if isinstance(e.event, Deployment.Requested)
+    }
+    undo = {
+        (e.header.stream, stage.name): stage
+        for e in log
+        if isinstance(e.event, Deployment.RollbackStarted)
+        for stage in e.event.stages
+    }
+    begun: dict[tuple[str, str], datetime] = {}
+    for recorded in log:
+        event, stream, at = recorded.event, recorded.header.stream, recorded.header.occurred_at
+        if isinstance(event, Deployment.StageStarted):
+            begun[stream, event.stage] = at
+        elif isinstance(event, Deployment.StageFinished):
+            stage = undo.get((stream, event.stage)) or plans[stream].stage(event.stage)
+            taken = at - begun[stream, event.stage]
+            if taken > timedelta(seconds=stage.timeout) + LATE:
+                yield f"{recorded.reference}: {event.stage} took {taken}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_lease_that_its_own_worker_takes_again_finds_an_owner(seed: int) -> None:
+    """Both workers stand still beyond their leases, and claim as soon as they go on."""
+    pauses = (Fault("pause worker", 2.8, 1, 3.6), Fault("pause worker", 4.3, 0, 3.4))
+    wishes = tuple(Wish(at, "deploy", f"web 1.1.{n}") for n, at in enumerate((1.6, 2.1)))
+    done = run(Plan(seed, 2, pauses, wishes, has_readers=False))
+    assert done.violations == []

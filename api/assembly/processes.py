@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from ...adapters import turns
 from ...adapters.platforms.processes import daemon
 from ...adapters.platforms.processes import platform as processes
 from ...adapters.store.postgres_server import PostgresServer
@@ -23,23 +24,23 @@ def run_up(settings: Settings, announce: Announce) -> None:
     """Run server and worker in this process until it is told to end."""
     if settings.postgres is None:
         require_embedded(settings.data)
-    asyncio.run(_up(settings, announce))
+    turns.run(_up(settings, announce))
 
 
 def run_up_on_own_server(settings: Settings, announce: Announce) -> None:
     """Run server, worker and the PostgreSQL that we bring along until told to end."""
     with own_server(settings) as (named, server):
-        asyncio.run(_up(named, announce, server))
+        turns.run(_up(named, announce, server))
 
 
 def run_serve(settings: Settings, announce: Announce) -> None:
     """Run a server in this process until it is told to end."""
-    asyncio.run(_serve(settings, announce))
+    turns.run(_serve(settings, announce))
 
 
 def run_worker(settings: Settings, announce: Callable[[str], None]) -> None:
     """Run a worker in this process until it is told to end; `announce` learns its name."""
-    asyncio.run(_worker(settings, announce))
+    turns.run(_worker(settings, announce))
 
 
 def run_agent(settings: Settings) -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from ....domain.language.placeholders import fill
 from ....domain.ports import Effect, Launch
+from .shim import HOPELESS, PR_SET_CHILD_SUBREAPER, TICK, descendants, send
 
 DEFAULT_PATH = (str(Path(sys.executable).parent), "/usr/bin", "/bin")
 """Where a bare argv[0] is looked up if the launch does not say."""
@@ -65,9 +70,11 @@ class _Told(msgspec.Struct):
 class Child:
     """A command under its shim."""
 
-    def __init__(self, shim: asyncio.subprocess.Process, pid: int) -> None:
+    def __init__(
+        self, shim: asyncio.subprocess.Process, pid: int, end: Awaitable[Report | None]
+    ) -> None:
         self.pid = pid
-        self.end = asyncio.ensure_future(_end_of(shim))
+        self.end = asyncio.ensure_future(end)
         """How it ended; None where the shim was killed and nobody can say."""
         self._shim = shim
 
@@ -115,21 +122,21 @@ def command(
 
 
 class Shims:
-    """Starts commands; each shim keeps a file open as long as its command's tree lives."""
+    """Starts commands; each shim keeps a file open as long as its command's tree lives.
+
+    What a shim leaves that is killed falls to this process, which ends it: from now on orphans
+    below it are its children, and it must have no others than shims.
+    """
 
     def __init__(self, held: int) -> None:
         self._held = held
+        self._alive: set[int] = set()
+        self._spawning = asyncio.Lock()
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     async def start(self, command: Command) -> Child:
         """Start a command; CannotStartError where that fails."""
-        shim = await asyncio.create_subprocess_exec(
-            *_SHIM,
-            stdin=_PIPE,
-            stdout=_PIPE,
-            env={},
-            start_new_session=True,
-            pass_fds=(self._held,),
-        )
+        shim = await self._spawn()
         if not shim.stdin or not shim.stdout:
             raise CannotStartError
         shim.stdin.write(msgspec.json.encode(command) + b"\n")
@@ -137,15 +144,49 @@ class Shims:
         told = msgspec.json.decode(line, type=_Told) if line else _Told(error="its shim was killed")
         if told.error is not None:
             shim.stdin.close()
-            await shim.wait()
+            await self._gone(shim, was_killed=not line)
             raise CannotStartError(told.error)
-        return Child(shim, told.pid)
+        return Child(shim, told.pid, self._end_of(shim))
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        async with self._spawning:
+            shim = await asyncio.create_subprocess_exec(
+                *_SHIM,
+                stdin=_PIPE,
+                stdout=_PIPE,
+                env={},
+                start_new_session=True,
+                pass_fds=(self._held,),
+            )
+            self._alive.add(shim.pid)
+        return shim
+
+    async def _end_of(self, shim: asyncio.subprocess.Process) -> Report | None:
+        line = await shim.stdout.readline() if shim.stdout else b""
+        await self._gone(shim, was_killed=not line)
+        return msgspec.json.decode(line, type=Report) if line else None
+
+    async def _gone(self, shim: asyncio.subprocess.Process, *, was_killed: bool) -> None:
+        """Wait for a shim, and see to it that nothing of its command is left."""
+        await shim.wait()
+        self._alive.discard(shim.pid)
+        if not was_killed:
+            return
+        hopeless = time.monotonic() + HOPELESS
+        orphans: set[int] = set()
+        # A shim that is just being started is no orphan, and not known yet either.
+        async with self._spawning:
+            while (left := descendants(self._alive)) and time.monotonic() < hopeless:
+                orphans.update(left)
+                send(left, signal.SIGKILL)
+                await asyncio.sleep(TICK)
+        _bury(orphans)
 
 
-async def _end_of(shim: asyncio.subprocess.Process) -> Report | None:
-    line = await shim.stdout.readline() if shim.stdout else b""
-    await shim.wait()
-    return msgspec.json.decode(line, type=Report) if line else None
+def _bury(orphans: set[int]) -> None:
+    for pid in orphans:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _program(name: str, path: Sequence[str]) -> str:

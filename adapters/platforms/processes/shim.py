@@ -17,7 +17,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from types import FrameType
 from typing import Any, BinaryIO
 
@@ -99,11 +99,11 @@ class Shim:
         now = time.monotonic()
         asked: set[int] = set()
         while (left := descendants()) and time.monotonic() < now + grace:
-            _signal([pid for pid in left if pid not in asked], signal.SIGTERM)
+            send([pid for pid in left if pid not in asked], signal.SIGTERM)
             asked.update(left)
             self._step(TICK)
         while (left := descendants()) and time.monotonic() < now + grace + HOPELESS:
-            _signal(left, signal.SIGKILL)
+            send(left, signal.SIGKILL)
             self._step(TICK)
         self._step(0)
 
@@ -253,21 +253,25 @@ class NewestBytes:
         return _last_line(self._last)
 
 
-def descendants() -> list[int]:
-    """Return the ids of all living processes below this one, parents first; zombies do not live."""
+def descendants(but: Container[int] = ()) -> list[int]:
+    """Return the ids of all living processes below this one, parents first; zombies do not live.
+
+    Children that are in `but` are left out, with all that is below them.
+    """
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
         with contextlib.suppress(OSError):
             state, parent = _read(f"/proc/{name}/stat").rpartition(b") ")[2].split()[:2]
             if state not in (b"Z", b"X"):
                 children.setdefault(int(parent), []).append(int(name))
-    found = children.get(os.getpid(), [])
+    found = [pid for pid in children.get(os.getpid(), []) if pid not in but]
     for pid in found:
         found.extend(children.get(pid, []))
     return found
 
 
-def _signal(pids: list[int], number: signal.Signals) -> None:
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to processes, some of which may be gone or not ours."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

@@ -141,6 +141,23 @@ async def test_when_the_agent_is_killed_its_children_end_within_five_seconds(
         await lost
 
 
+async def test_when_a_shim_is_killed_all_of_its_command_ends_and_nothing_else(
+    ground: Ground, data: Path
+) -> None:
+    await ground.prepare()
+    others = await ground.platform.start(ground.effect(), sleeper())
+    lost = asyncio.create_task(ground.python(FAMILY, stage="build"))
+    files = data / "agent" / "workspaces" / ground.target / "d1" / "files"
+    await eventually(lambda: len(list(files.glob("pid-*"))) == 3)
+    pids = [int(path.name.removeprefix("pid-")) for path in files.glob("pid-*")]
+    (shim,) = {parent_of(pid) for pid in pids}
+    os.kill(shim, signal.SIGKILL)
+    assert (await lost).lost
+    assert not any(map(is_running, pids)), "what is told to be over is over"
+    assert await ground.platform.instances(ground.target, "sleeper") == others
+    assert (await ground.run("true")).exit_code == 0
+
+
 async def test_a_command_lost_with_its_agent_is_not_started_again(
     ground: Ground, data: Path
 ) -> None:
@@ -323,3 +340,7 @@ from tests.adapters.platforms.ground import Ground
 ground = Ground(ProcessesPlatform(Path(sys.argv[1])), Path(sys.argv[1]))
 asyncio.run(ground.sh(sys.argv[2], stage="build"))
 """
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])

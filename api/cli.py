@@ -12,7 +12,7 @@ from typer.exceptions import TyperException
 
 from ..domain.errors import LedgerError, StoreLockedError
 from .terminal.output import say
-from .verbs import administering, auditing, deploying, documents, log, processes, showing
+from .verbs import administering, auditing, deploying, documents, export, log, processes, showing
 from .verbs.asking import ExitCode, code_of_http, sentence
 from .wire.shapes import ProblemError, UnreachableError
 
@@ -82,7 +82,13 @@ _add(
 )
 _add(auditing.verify, "verify", "verify")
 _add(auditing.rebuild, "rebuild", "rebuild", "rebuild --stream target:staging/web")
-app.command("export", context_settings=PLAIN | {"ignore_unknown_options": True})(auditing.export)
+_add(
+    export.export,
+    "export",
+    "export --from 2026-10-01T00:00:00Z --until 2026-12-31T23:59:59Z -o quarter.ndjson",
+    "export --format csv --environment production --topic deployment. -o changes.csv --resume",
+    "export --check quarter.ndjson quarter.ndjson.manifest.json",
+)
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name, context_settings=PLAIN)
 _add(

@@ -31,6 +31,7 @@ from .wire.shapes import (
 ANSWER_SECONDS = 60.0
 OPEN_SECONDS = 20.0
 """How long a request that was cut off is repeated."""
+LONG_SECONDS = 3600.0
 SILENCE_SECONDS = 45.0
 """How long an event stream may say nothing; its heartbeat comes every 15 s."""
 STREAM_BUFFER = 1024 * 1024
@@ -46,6 +47,14 @@ class Answer(NamedTuple):
     document: Any
     etag: str | None
     position: int | None
+
+
+class Download(NamedTuple):
+    """A long answer that has begun."""
+
+    position: int
+    """As of which position of the log it is."""
+    chunks: AsyncIterator[bytes]
 
 
 def new_key() -> str:
@@ -161,6 +170,21 @@ class Client:
             yield None
             async for event in _events(response.content):
                 yield event
+
+    @asynccontextmanager
+    async def download(self, path: str, params: Params) -> AsyncGenerator[Download]:
+        """Give an answer as it comes. Errors: CutOffError where it breaks off, also meanwhile."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS)
+        options = {"headers": {"Accept": "*/*"}, "timeout": timeout}
+        async with self._ask("GET", _with(path, params), options) as response:
+            position = int(response.headers.get("Ledger-Position", "0"))
+            yield Download(position, response.content.iter_any())
+
+    async def long_read(self, path: str, params: Params) -> Document:
+        """Read a document that takes the server as long as all of its log may take."""
+        timeout = aiohttp.ClientTimeout(total=LONG_SECONDS, sock_connect=5)
+        answer = await self._answer("GET", _with(path, params), {"timeout": timeout})
+        return cast("Document", answer.document)
 
     async def _answer(self, method: str, path: str, options: Document) -> Answer:
         is_open = False

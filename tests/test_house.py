@@ -18,6 +18,7 @@ FILES, DOMAIN_FILES = 12, 20
 OPTIONS = "typer makes a verb's options of its parameters"
 MAY_TAKE_MORE_PARAMETERS: dict[str, str] = {
     "api/verbs/deploying.py:deploy": OPTIONS,
+    "api/verbs/export/verb.py:export": OPTIONS,
     "api/verbs/log.py:events": OPTIONS,
     "api/verbs/showing.py:list_deployments": OPTIONS,
 }

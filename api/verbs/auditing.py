@@ -79,14 +79,6 @@ def rebuild(
         output.put_table(("POSITION", "EVENTS", "SECONDS"), [tuple(done.values())])
 
 
-def export(
-    arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,  # noqa: ARG001
-) -> ExitCode:
-    """Export the log in a format for others; this build does not have it yet."""
-    output.say("shipslog: This build has no exports yet; `shipslog events --json` prints the log.")
-    return ExitCode.REFUSED
-
-
 def _replay_one(name: str, as_of: str | None, *, as_json: bool) -> ExitCode:
     import msgspec
 

@@ -9,6 +9,7 @@ from .formats import FORMATS, Format, Name
 from .lines import Chunk, MalformedLineError
 from .manifest import (
     Bound,
+    Content,
     Made,
     Manifest,
     Period,
@@ -26,6 +27,7 @@ __all__ = [
     "FORMATS",
     "Bound",
     "Chunk",
+    "Content",
     "Fault",
     "Filter",
     "Format",

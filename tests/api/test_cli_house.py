@@ -8,10 +8,12 @@ import json
 import sqlite3
 import stat
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -301,7 +303,20 @@ def test_without_its_server_the_store_is_used_under_its_lock(
     assert run(house, "where").code == 0, "the first token is kept over a restart"
 
 
-def test_exports_are_not_built(house: Installation) -> None:
-    ran = run(house, "export", "--format", "ndjson")
-    assert (ran.code, ran.out) == (2, "")
-    assert "no exports yet" in ran.err
+def test_an_export_is_the_same_from_a_server_and_from_the_store(
+    house: Installation, done: str, tmp_path: Path
+) -> None:
+    files = {"here": tmp_path / "here.ndjson", "there": tmp_path / "there.ndjson"}
+    until = str(shown(house, "status", done)["position"])
+    for place, file in files.items():
+        with patch.dict(house.environment, url_of(house) if place == "there" else {}):
+            ran = run(house, "export", "--until", until, "-o", str(file))
+        assert ran.code == 0, ran.err
+        assert run(house, "export", "--check", str(file), f"{file}.manifest.json").code == 0
+    assert files["here"].read_bytes() == files["there"].read_bytes()
+    assert len(files["here"].read_bytes().splitlines()) == int(until)
+
+
+def url_of(house: Installation) -> dict[str, str]:
+    stored = tomllib.loads((house.configuration / "shipslog/config.toml").read_text())
+    return {"SHIPSLOG_URL": stored["url"]}

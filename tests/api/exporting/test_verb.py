@@ -1,0 +1,184 @@
+"""The verb export: from a store or a server, to a file or a pipe, and how it ends."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from shipslog.adapters.store.sqlite.store import SqliteStore
+from shipslog.domain.access import Role
+from shipslog.domain.event import decode
+from tests.api.http.served import Served, serve
+from tests.api.run_cli import SHIPSLOG, Ran, run_here
+from tests.benchmarks.generated_log import rows
+from tests.databases import fresh_ledger, make_template, running_server
+
+from .conftest import fill
+
+COPY = """
+COPY stored_events (position, originator_id, originator_version, topic, recorded_at, state)
+FROM STDIN (FORMAT binary)
+"""
+TYPES = ("int8", "text", "int8", "text", "timestamptz", "bytea")
+
+
+def export(data: Path, *arguments: str, **environ: str) -> Ran:
+    home = {"PATH": "/usr/bin:/bin", "HOME": str(data.parent), "SHIPSLOG_DATA": str(data)}
+    return run_here(["export", *arguments], home | environ)
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Iterator[str]:
+    """Return the URL of a ledger with the same log as the data folder."""
+    with running_server() as server:
+        make_template(server)
+        with fresh_ledger(server) as url:
+            yield url
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def copy(url: str, data: Path) -> None:
+    """Copy a log into PostgreSQL, byte for byte."""
+    archive = SqliteStore.read_only(data)
+    options = "-c search_path=shipslog"
+    with (
+        psycopg.connect(url, options=options) as connection,
+        connection.cursor() as cursor,
+        cursor.copy(COPY) as copying,
+    ):
+        copying.set_types(TYPES)
+        for row in archive.log.rows():
+            recorded_at = decode(row.position, row.state).header.recorded_at
+            copying.write_row((*row[:4], recorded_at, row.state))
+    archive.close()
+
+
+@pytest.mark.parametrize("made", ["ndjson", "csv"])
+def test_a_file_and_its_manifest_fit(told: Path, tmp_path: Path, made: str) -> None:
+    file = tmp_path / f"out.{made}"
+    ran = export(told, "--format", made, "-o", str(file), "--json")
+    assert ran.code == 0, ran.err
+    manifest = json.loads(ran.out)
+    assert manifest == json.loads((tmp_path / f"{file.name}.manifest.json").read_text())
+    assert manifest["content"]["sha256"] == sha256(file.read_bytes()).hexdigest()
+    assert manifest["made"]["by"] is None
+    assert names(tmp_path) == [file.name, f"{file.name}.manifest.json"]
+    checked = export(told, "--check", str(file), f"{file}.manifest.json")
+    assert (checked.code, checked.out) == (0, "")
+    assert "as the manifest says" in checked.err
+
+
+def test_what_does_not_fit_ends_with_1(told: Path, tmp_path: Path) -> None:
+    file, manifest = tmp_path / "out", tmp_path / "said"
+    assert export(told, "-o", str(file), "--manifest", str(manifest)).code == 0
+    file.write_bytes(file.read_bytes().replace(b"env-001", b"env-002", 1))
+    ran = export(told, "--check", str(file), str(manifest), "--json")
+    assert ran.code == 1
+    assert "sha256 of the content" in json.loads(ran.out)["faults"][0]["detail"]
+    assert export(told, "--check", str(file), str(manifest)).code == 1
+    assert export(told, "--check", str(file), str(file)).code == 2
+    assert export(told, "--check", str(file), str(tmp_path / "none")).code == 1
+
+
+def test_a_pipe_gets_the_same_bytes(told: Path, tmp_path: Path) -> None:
+    file, manifest = tmp_path / "out", tmp_path / "said"
+    query = ("--from", "10", "--until", "90", "--topic", "deployment.", "--service", "web")
+    assert export(told, "-o", str(file), *query).code == 0
+    ran = export(told, *query, "--manifest", str(manifest))
+    assert ran.out == file.read_text()
+    said = json.loads(manifest.read_text())
+    assert (said["query"]["from"], said["query"]["topic"]) == (10, "deployment.")
+    assert said["counts"] == {"events": 81, "matched": ran.out.count('"payload":"')}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--resume",),
+        ("--json",),
+        ("--from", "yesterday"),
+        ("--from", "9", "--until", "7"),
+        ("--format", "parquet"),
+        ("--topic", "*"),
+    ],
+)
+def test_what_says_nothing_is_refused(told: Path, tmp_path: Path, arguments: tuple[str]) -> None:
+    ran = export(told, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("shipslog: ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_said(told: Path, tmp_path: Path) -> None:
+    assert export(told, "-o", str(tmp_path / "none" / "out")).code == 1
+
+
+@pytest.mark.parametrize("query", [(), ("--environment", "env-003"), ("--from", "7")])
+@pytest.mark.parametrize("made", ["ndjson", "csv"])
+def test_both_engines_give_the_same_bytes(
+    told: Path, ledger: str, made: str, query: tuple[str]
+) -> None:
+    with psycopg.connect(ledger) as connection:
+        row = connection.execute("SELECT count(*) FROM shipslog.stored_events").fetchone()
+    if row == (0,):
+        copy(ledger, told)
+    here = export(told, "--format", made, *query)
+    there = export(told, "--format", made, *query, SHIPSLOG_DATABASE_URL=ledger)
+    assert there.code == 0, there.err
+    assert there.out == here.out
+    assert len(here.out.splitlines()) > 1
+
+
+async def asked(served: Served, role: Role, *arguments: str) -> Ran:
+    url = f"http://127.0.0.1:{served.port}"
+    environ = {"SHIPSLOG_URL": url, "SHIPSLOG_TOKEN": served.tokens[role], "HOME": "/nonexistent"}
+    return await asyncio.to_thread(run_here, ["export", *arguments], environ)
+
+
+async def test_a_server_gives_what_its_store_has(tmp_path: Path) -> None:
+    async with serve(tmp_path / "data") as served:
+        await served.define()
+        await served.deploy()
+        file = tmp_path / "there.csv"
+        query = ("--format", "csv", "--actor", "user:admin")
+        ran = await asked(served, Role.AUDITOR, *query, "-o", str(file), "--json")
+        assert ran.code == 0, ran.err
+        manifest = json.loads(ran.out)
+        assert manifest["made"]["by"] == served.subjects[Role.AUDITOR]
+        assert manifest["query"]["actor"] == served.subjects[Role.ADMIN]
+        here = await asyncio.to_thread(export, tmp_path / "data", *query)
+        assert here.out.encode() == file.read_bytes()
+        refused = await asked(served, Role.VIEWER, "-o", str(tmp_path / "not"))
+        assert refused.code == 6
+        assert names(tmp_path) == ["data", "there.csv", "there.csv.manifest.json"]
+
+
+def test_a_killed_export_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
+    data, file = tmp_path / "data", tmp_path / "out"
+    fill(data, rows(30_000))
+    command = [str(SHIPSLOG), "export", "-o", str(file)]
+    running = subprocess.Popen(command, env=os.environ | {"SHIPSLOG_DATA": str(data)})
+    try:
+        while not [part for part in tmp_path.glob("out.*.part") if part.stat().st_size]:
+            assert running.poll() is None
+        running.send_signal(signal.SIGKILL)
+    finally:
+        running.kill()
+        running.wait()
+    (part,) = tmp_path.glob("out.*.part")
+    assert part.read_bytes()
+    assert not file.exists()
+    ran = export(data, "-o", str(file), "--resume", "--json")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["content"]["sha256"] == sha256(file.read_bytes()).hexdigest()
+    assert not part.exists()

@@ -10,6 +10,8 @@ import psycopg
 
 from shipslog.adapters.store.postgres.schema import create
 from shipslog.adapters.store.postgres_server import PostgresServer
+from shipslog.projections import READ_MODELS
+from shipslog.projections.follower.postgres.migrations import migrate
 
 TEMPLATE = "template_of_ledgers"
 FIFTEEN = Path("/usr/lib/postgresql/15/bin")
@@ -33,11 +35,12 @@ def make_template(server: PostgresServer) -> None:
     """Make the database that `fresh_ledger` copies."""
     administer(server, f"CREATE DATABASE {TEMPLATE}")
     create(server.url(TEMPLATE))
+    migrate(server.url(TEMPLATE), READ_MODELS)
 
 
 @contextmanager
 def fresh_ledger(server: PostgresServer) -> Generator[str]:
-    """Give the URL of a database of its own, with an empty ledger in it."""
+    """Give the URL of a database of its own, with an empty ledger and empty read models in it."""
     name = f"ledger_{next(_numbers)}"
     administer(server, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
     try:

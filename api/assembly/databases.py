@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 from ...adapters.clock import SystemClock
+from ...projections import READ_MODELS
 from ..settings import Settings
-from .stores import opened, require_driver
+from .stores import archive, opened, require_driver
 
 Facts = dict[str, Any]
 
@@ -19,5 +20,8 @@ async def make(settings: Settings) -> None:
             return
     require_driver(settings.postgres)
     from ...adapters.store.postgres.schema import create
+    from ...projections.follower.postgres import migrations
 
     await asyncio.to_thread(create, settings.postgres)
+    async with archive(settings) as ledger:
+        await migrations.upgrade(settings.postgres, READ_MODELS, ledger.log)

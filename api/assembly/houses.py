@@ -81,6 +81,7 @@ class House:
             return services.follower.views
         views = new_views(self._settings)
         self._closing.callback(views.close)
+        self._closing.push_async_callback(views.aclose)
         return views
 
 

@@ -84,11 +84,17 @@ async def views(settings: Settings) -> AsyncGenerator[Views]:
     try:
         yield rows
     finally:
+        await rows.aclose()
         rows.close()
 
 
 def new_views(settings: Settings) -> Views:
-    """Return the read models' rows, not yet opened."""
+    """Return the read models' rows, not yet opened. Errors: DriverMissingError, BadSettingError."""
+    if settings.postgres:
+        require_driver(settings.postgres)
+        from ...projections.follower.postgres import PostgresViews
+
+        return PostgresViews(settings.postgres, READ_MODELS)
     return SqliteViews(settings.data / VIEWS, READ_MODELS)
 
 

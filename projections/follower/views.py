@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from ...domain.errors import BrokenError, CorruptLogError
+from ...domain.errors import BrokenError, CorruptLogError, RetryableError
 from ...domain.event import Recorded
 from .folding import Parked, all_at_once, one_by_one, parked
 from .read_model import PARKED, ReadModel
@@ -54,6 +54,10 @@ class OutdatedViewsError(BrokenError):
 
     def __init__(self, remedy: str = "run `shipslog db upgrade`") -> None:
         super().__init__(remedy=remedy)
+
+
+class UnreachableViewsError(RetryableError):
+    """The database of the read models cannot be reached: {detail}."""
 
 
 class UnusableViewsError(BrokenError):

@@ -14,10 +14,12 @@ from typing import ClassVar, TypeVar
 import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from ....domain.errors import OverloadedError
 from ..read_model import ReadModel
-from ..views import Moved, OutdatedViewsError, Views, standing
+from ..views import Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
 from . import schema
 from .connecting import IDLE_SECONDS, async_readers, readers, writer
 from .listening import Listening, announcement
@@ -48,14 +50,11 @@ class PostgresViews(Views):
 
     def open(self) -> int:
         """Implement `Views.open`. Errors: OutdatedViewsError."""
-        try:
-            with self.writing() as db:
-                if schema.revision(db) != schema.REVISION or not self.fits(db):
-                    raise OutdatedViewsError
+        with self.writing() as db:
+            if schema.revision(db) == schema.REVISION and self.fits(db):
                 return standing(db).position
-        except BaseException:
-            self.close()
-            raise
+        self.close()
+        raise OutdatedViewsError
 
     def close(self) -> None:
         """Implement `Views.close`; another process may lead from now on."""
@@ -66,9 +65,7 @@ class PostgresViews(Views):
     async def aclose(self) -> None:
         """Implement `Views.aclose`."""
         await self._listening.close()
-        if self._async_readers is not None:
-            await self._async_readers.dispose()
-            self._async_readers = None
+        await self._dispose()
 
     @contextmanager
     def reading(self) -> Generator[Connection]:
@@ -77,11 +74,20 @@ class PostgresViews(Views):
             yield db
 
     async def read(self, query: Callable[[Connection], Result]) -> Result:
-        """Implement `Views.read`."""
-        if self._async_readers is None:
-            self._async_readers = async_readers(self._url, self.name)
-        async with self._async_readers.connect() as db:
-            return await db.run_sync(query)
+        """Implement `Views.read`. Errors: UnreachableViewsError, OverloadedError."""
+        try:
+            return await self._read(query)
+        except (DBAPIError, psycopg.Error) as error:
+            if not is_lost(error):
+                raise
+        # Others that lie in the pool are as dead as this one; a new one tells whether all is lost.
+        await self._dispose()
+        try:
+            return await self._read(query)
+        except (DBAPIError, psycopg.Error) as error:
+            if is_lost(error):
+                raise UnreachableViewsError(detail=str(error)) from error
+            raise
 
     @contextmanager
     def writing(self) -> Generator[Connection]:
@@ -197,6 +203,20 @@ class PostgresViews(Views):
         """Implement `Views.announce`."""
         driver(db).execute("SELECT pg_notify(%s, %s)", announcement(self.name, moved))
 
+    async def _read(self, query: Callable[[Connection], Result]) -> Result:
+        if self._async_readers is None:
+            self._async_readers = async_readers(self._url, self.name)
+        try:
+            async with self._async_readers.connect() as db:
+                return await db.run_sync(query)
+        except PoolTimeoutError as error:
+            raise OverloadedError from error
+
+    async def _dispose(self) -> None:
+        if self._async_readers is not None:
+            engine, self._async_readers = self._async_readers, None
+            await engine.dispose()
+
     def _try_lock(self, lock: int) -> bool:
         with self.writing() as db:
             return bool(db.execute(_TRY, {"lock": lock}).scalar_one())
@@ -227,3 +247,9 @@ _TOO_LARGE = "54"
 def driver_is_lost(db: Connection) -> bool:
     """Say whether the connection under one of SQLAlchemy's has ended."""
     return db.invalidated or db.closed or driver(db).closed
+
+
+def is_lost(error: DBAPIError | psycopg.Error) -> bool:
+    """Say whether an error is about the connection or the server, and not about what was asked."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)

@@ -126,7 +126,7 @@ async def test_rows_that_mean_something_else_are_built_anew(
 
 def test_any_number_may_upgrade_at_once(empty: str) -> None:
     with ThreadPoolExecutor(4) as pool:
-        before = list(pool.map(lambda _: migrations.migrate(empty, READ_MODELS), range(4)))
+        before = list(pool.map(migrations.migrate, [empty] * 4, [READ_MODELS] * 4))
     assert sorted(map(str, before)) == ["0002", "0002", "0002", "None"]
     assert migrations.state(empty, READ_MODELS).fits
 

@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 GROUPS = {
     "token": typer.Typer(help="Make out, list and revoke tokens.", rich_markup_mode=None),
-    "db": typer.Typer(help="Look at the store.", rich_markup_mode=None),
+    "db": typer.Typer(help="Make, upgrade, check and look at the store.", rich_markup_mode=None),
 }
 
 
@@ -99,7 +99,10 @@ _add(
 )
 _add(administering.list_tokens, "token list", "token list")
 _add(administering.revoke_token, "token revoke", "token revoke ID")
-_add(administering.database_status, "db status", "db status")
+_add(administering.database_create, "db create", "db create")
+_add(administering.database_upgrade, "db upgrade", "db upgrade")
+_add(administering.database_check, "db check", "db check")
+_add(administering.database_status, "db status", "db status", "db status --json")
 
 
 @app.callback(

@@ -7,6 +7,7 @@ PostgreSQL that `up --postgres` brings along.
 
 from __future__ import annotations
 
+from . import databases
 from .documents import read_files
 from .houses import house
 from .own_server import located
@@ -23,6 +24,7 @@ from .stores import Archive, archive, views
 __all__ = [
     "Archive",
     "archive",
+    "databases",
     "house",
     "located",
     "read_files",

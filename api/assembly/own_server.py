@@ -65,7 +65,7 @@ def own_server(settings: Settings) -> Generator[tuple[Settings, PostgresServer]]
         server = PostgresServer(settings.data / FOLDER, _SETTINGS)
         with _ended_by_sigterm():
             server.stop()
-            _shorten(server)
+            shorten(server)
             with server:
                 yield replace(settings, postgres=_database(server)), server
     finally:
@@ -93,10 +93,11 @@ async def keep_log_short(server: PostgresServer) -> None:
     """See to it that what the server says takes no more room than it may, until cancelled."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        _shorten(server)
+        shorten(server)
 
 
-def _shorten(server: PostgresServer) -> None:
+def shorten(server: PostgresServer) -> None:
+    """Empty the file in which a server says what happens to it, where it is too large."""
     # The server appends to it, so that it goes on at the beginning of what is empty.
     with suppress(FileNotFoundError):
         if server.log.stat().st_size > MOST_LOG_BYTES:

@@ -12,7 +12,7 @@ from ...adapters.platforms.processes import platform as processes
 from ...adapters.store.postgres_server import PostgresServer
 from ..running import Part, run, serving, working
 from ..settings import Settings
-from .databases import make
+from .databases import make, make_where_missing
 from .houses import first_token, house
 from .own_server import keep_log_short, own_server, require_embedded
 
@@ -54,8 +54,10 @@ def stop_agent(settings: Settings) -> None:
 
 
 async def _up(settings: Settings, announce: Announce, server: PostgresServer | None = None) -> None:
-    if settings.postgres:
+    if server:
         await make(settings)
+    elif settings.postgres:
+        await make_where_missing(settings)
     async with house(settings) as opened:
         services = await opened.services()
         crew = await opened.crew(services)

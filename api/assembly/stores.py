@@ -90,12 +90,23 @@ async def views(settings: Settings) -> AsyncGenerator[Views]:
 
 def new_views(settings: Settings) -> Views:
     """Return the read models' rows, not yet opened. Errors: DriverMissingError, BadSettingError."""
-    if settings.postgres:
-        require_driver(settings.postgres)
-        from ...projections.follower.postgres import PostgresViews
+    if settings.postgres is None:
+        return SqliteViews(settings.data / VIEWS, READ_MODELS)
+    require_driver(settings.postgres)
+    from ...projections.follower.postgres import PostgresViews
 
-        return PostgresViews(settings.postgres, READ_MODELS)
-    return SqliteViews(settings.data / VIEWS, READ_MODELS)
+    return PostgresViews(settings.postgres, READ_MODELS)
+
+
+def place(settings: Settings) -> dict[str, str]:
+    """Return where a ledger is, in words that show no password."""
+    if settings.postgres is None:
+        return {"data": str(settings.data)}
+    from psycopg.conninfo import conninfo_to_dict
+
+    parts = conninfo_to_dict(settings.postgres)
+    shown = (f"{name}={parts[name]}" for name in ("host", "port", "dbname") if parts.get(name))
+    return {"database": " ".join(shown)}
 
 
 def require_driver(url: str) -> None:

@@ -1,27 +1,28 @@
-"""Verbs of the administrator: tokens, and what the data folder holds."""
+"""Verbs of the administrator: tokens, and what the ledger is kept in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ...domain.errors import NotFoundError
 from ..terminal import output
 from ..wire.shapes import Document
-from .here import at_server_or_here, settings_here, with_archive, with_services
+from .asking import ExitCode
+from .here import at_server_or_here, with_services, with_settings
 from .options import AsJson, duration
 
 if TYPE_CHECKING:
-    from ...projections.follower import Views
-    from ..assembly import Archive
     from ..client import Client
     from ..services import Services
 
 TOKENS = "/v1/tokens"
 TOKEN_COLUMNS = ("ID", "SUBJECT", "ROLE", "CREATED", "EXPIRES", "USED")
 TOKEN_FIELDS = ("id", "subject", "role", "created_at", "expires_at", "last_used_at")
+Facts = Mapping[str, Any]
 DATABASE_COLUMNS = ("FACT", "VALUE")
 
 
@@ -68,22 +69,53 @@ def revoke_token(
     output.say(f"{token} is void.")
 
 
+def database_create(*, as_json: AsJson = False) -> None:
+    """Make the ledger and its read models where there are none; what is there stays."""
+    from ..assembly import databases
+
+    _put_facts(with_settings(databases.make), as_json=as_json)
+
+
+def database_upgrade(*, as_json: AsJson = False) -> None:
+    """Bring what an earlier build made to this build's form; on SQLite `up` does so itself."""
+    from ..assembly import databases
+
+    _put_facts(with_settings(databases.upgrade), as_json=as_json)
+
+
+def database_check(*, as_json: AsJson = False) -> ExitCode:
+    """Check that the store refuses what it must, and that every event is as it was written."""
+    from ..assembly import databases
+
+    faults = with_settings(databases.check)
+    if as_json:
+        output.put_json({"findings": faults})
+    else:
+        output.put_table(("FINDING",), [(fault,) for fault in faults])
+        output.say(f"{len(faults)} findings")
+    return ExitCode.FAILED if faults else ExitCode.DONE
+
+
 def database_status(*, as_json: AsJson = False) -> None:
-    """Say what the data folder holds, and how far its read models are."""
-    from ...projections.follower import standing
+    """Say what the store holds, and how far its read models are."""
+    from ..assembly import databases
 
-    async def asked(opened: Archive, rows: Views) -> Document:
-        at = await rows.read(standing)
-        return {"position": await opened.log.head(), "views_position": at.position}
+    _put_facts(with_settings(databases.status), as_json=as_json)
 
-    settings = settings_here()
-    facts: Document = {"data": str(settings.data)} | with_archive(asked)
-    facts["bytes"] = {p.name: p.stat().st_size for p in sorted(settings.data.glob("*.db*"))}
+
+def _put_facts(facts: Facts, *, as_json: bool) -> None:
     if as_json:
         output.put_json(facts)
-        return
-    sizes = {f"bytes of {name}": size for name, size in facts.pop("bytes").items()}
-    output.put_table(DATABASE_COLUMNS, (facts | sizes).items())
+    else:
+        output.put_table(DATABASE_COLUMNS, _flat(facts))
+
+
+def _flat(facts: Facts) -> Iterator[tuple[str, object]]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield from ((f"{name} of {part}", inner) for part, inner in _flat(cast("Facts", value)))
+        else:
+            yield name, value
 
 
 async def _created(client: Client, body: Document) -> Document:

@@ -61,6 +61,19 @@ def with_services(job: Callable[[Services], Awaitable[T]]) -> T:
         return asyncio.run(done(settings))
 
 
+def with_settings(job: Callable[[Settings], Awaitable[T]]) -> T:
+    """Do something with the settings of the ledger, whose server runs for as long as that takes."""
+    import asyncio
+
+    from ..assembly import located
+
+    async def done(settings: Settings) -> T:
+        return await job(settings)
+
+    with located(settings_here()) as settings:
+        return asyncio.run(done(settings))
+
+
 def with_archive(job: Callable[[Archive, Views], Awaitable[T]]) -> T:
     """Do something with the ledger and the read models, which are only read."""
     import asyncio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,7 @@ from ..errors import (
     StoreUnreachableError,
     UnusableLedgerError,
 )
-from .connections import CONNECT_SECONDS, Row
+from .connections import CONNECT_SECONDS, ROLE, Connections, Row
 
 VERSION = 2
 """Stands in `meta`; a database with a higher one was made by a newer build."""
@@ -27,6 +28,25 @@ _LOCK = "SELECT pg_advisory_xact_lock(7887012593)"
 _DURABLE = """
 SELECT name, setting FROM pg_settings
 WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit') AND setting = 'off'
+"""
+
+_TRIGGERS = {
+    "stored_events": {"events_are_only_added", "events_neither_change_nor_go"},
+    "commands": {"commands_neither_change_nor_go"},
+    "blobs": {"blobs_do_not_change"},
+}
+_FIRING = """
+SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND tgenabled IN ('O', 'A')
+"""
+_MAY = "SELECT has_table_privilege(%s, %s, %s)"
+_FORBIDDEN = ("UPDATE", "DELETE", "TRUNCATE", "TRIGGER")
+_FACTS = """
+SELECT coalesce((SELECT max(position) FROM stored_events), 0),
+    (SELECT count(*) FROM work WHERE owner IS NOT NULL AND expires_at > clock_timestamp()),
+    (SELECT count(DISTINCT owner) FROM work
+        WHERE owner IS NOT NULL AND expires_at > clock_timestamp()),
+    (SELECT count(*) FROM work WHERE owner IS NULL AND due_at <= clock_timestamp()),
+    pg_database_size(current_database()), current_setting('server_version')
 """
 
 
@@ -66,6 +86,66 @@ async def require_ledger(connection: AsyncConnection[Row]) -> None:
         raise UnusableLedgerError(path="in the database", detail=detail)
     if off:
         raise ForgetfulServerError(settings=", ".join(sorted(name for name, _ in off)))
+
+
+async def check(url: str) -> list[str]:
+    """Return what is wrong with how a ledger is kept; nothing where it refuses what it must.
+
+    Errors: those of `require_ledger`, StoreUnreachableError.
+    """
+    async with _Checked(url) as connection:
+        return [*await _silent(connection), *await _allowed(connection)]
+
+
+async def facts(url: str) -> Mapping[str, int | str]:
+    """Return figures of a ledger and its work. Errors: as for `check`."""
+    async with _Checked(url) as connection:
+        row = await (await connection.execute(_FACTS)).fetchone() or ()
+    names = ("position", "owned", "workers", "due", "bytes", "server")
+    return {"version": VERSION, **dict(zip(names, row, strict=True))}
+
+
+class _Checked:
+    """A connection to a ledger that this build knows, for as long as it takes."""
+
+    def __init__(self, url: str) -> None:
+        self._connections = Connections(url)
+
+    async def __aenter__(self) -> AsyncConnection[Row]:
+        """Connect. Errors: as for `check`."""
+        connection = await self._connections.connect()
+        self._connection = connection
+        try:
+            await require_ledger(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        await self._connection.close()
+        if isinstance(error, psycopg.OperationalError):
+            raise StoreUnreachableError(detail=str(error)) from error
+
+
+async def _silent(connection: AsyncConnection[Row]) -> list[str]:
+    missing: list[str] = []
+    for table, expected in _TRIGGERS.items():
+        cursor = await connection.execute(_FIRING, (f"shipslog.{table}",))
+        firing = {row[0] for row in await cursor.fetchall()}
+        missing += [f"the trigger {name} of {table} is off" for name in sorted(expected - firing)]
+    return missing
+
+
+async def _allowed(connection: AsyncConnection[Row]) -> list[str]:
+    granted: list[str] = []
+    for table in _TRIGGERS:
+        for right in _FORBIDDEN:
+            cursor = await connection.execute(_MAY, (ROLE, f"shipslog.{table}", right))
+            row = await cursor.fetchone()
+            if row and row[0]:
+                granted.append(f"the role {ROLE} has {right} on {table}")
+    return granted
 
 
 def _first(row: Row | None) -> object:

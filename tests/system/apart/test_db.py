@@ -1,0 +1,52 @@
+"""`db` on PostgreSQL: what it makes, what it finds wrong, what it says; and no password."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shipslog.adapters.store.postgres_server import PostgresServer
+from tests.databases import administer
+
+from .cluster import Cluster
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def empty(server: PostgresServer, tmp_path: Path) -> Iterator[Cluster]:
+    administer(server, "CREATE DATABASE empty")
+    try:
+        yield Cluster(server.url("empty"), tmp_path)
+    finally:
+        administer(server, "DROP DATABASE empty WITH (FORCE)")
+
+
+def test_a_database_is_made_into_a_ledger_once(empty: Cluster) -> None:
+    refused = empty.run("serve", "--listen", "127.0.0.1:0")
+    assert refused.returncode == 1
+    assert refused.stderr == (
+        "shipslog: There is no ledger in the database; `shipslog db create` makes one.\n"
+    )
+    for _ in range(2):
+        made = empty.run("db", "create", "--json")
+        assert made.returncode == 0, made.stderr
+    status = json.loads(empty.run("db", "status", "--json").stdout)
+    assert (status["position"], status["views_position"], status["views_fit"]) == (0, 0, True)
+    assert json.loads(empty.run("db", "check", "--json").stdout) == {"findings": []}
+    assert empty.run("db", "upgrade").returncode == 0
+    password = empty.url.split(":")[2].partition("@")[0]
+    assert password not in made.stdout + made.stderr + json.dumps(status)
+
+
+def test_a_database_that_lets_history_be_changed_is_found_out(cluster: Cluster) -> None:
+    cluster.write("ALTER TABLE stored_events DISABLE TRIGGER events_neither_change_nor_go")
+    cluster.write("GRANT UPDATE ON commands TO shipslog_app")
+    cluster.write("ALTER TABLE views.progress ADD COLUMN more bigint")
+    checked = cluster.run("db", "check")
+    assert checked.returncode == 1
+    assert "the trigger events_neither_change_nor_go of stored_events is off" in checked.stdout
+    assert "the role shipslog_app has UPDATE on commands" in checked.stdout
+    assert "more" in checked.stdout
+    assert "3 findings" in checked.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
@@ -46,8 +47,13 @@ class Streams:
 
     async def into(self, transaction: Transaction, *streams: str) -> None:
         """Load streams into a transaction that will write to them."""
+        for loaded in await asyncio.gather(*map(self._caught_up, streams)):
+            transaction.load(*loaded)
+
+    async def at_hand(self, transaction: Transaction, *streams: str) -> None:
+        """Load streams into a transaction as they were last seen; what has moved is a conflict."""
         for stream in streams:
-            transaction.load(*await self._caught_up(stream))
+            transaction.load(*(self._cache.get(stream) or await self._caught_up(stream)))
 
     def learn(self, events: Iterable[Recorded]) -> None:
         """Fold what was just stored, so that it need not be read back."""

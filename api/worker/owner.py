@@ -103,8 +103,10 @@ class Owner:
         streams = self._shop.streams
         deployment = await streams.existing(Deployment, self._lease.stream)
         plan = deployment.recorded_plan
-        target = await streams.load(Target, target_stream(plan.target))
-        where = await streams.load(Environment, environment_stream(plan.environment))
+        target, where = await asyncio.gather(
+            streams.load(Target, target_stream(plan.target)),
+            streams.load(Environment, environment_stream(plan.environment)),
+        )
         return deployment, target, where
 
     async def _advance(self, deployment: Deployment, target: Target, where: Environment) -> bool:
@@ -123,7 +125,7 @@ class Owner:
         shop = self._shop
         now = shop.outside.clock.now()
         transaction = Transaction(now=now, actor=shop.actor, lease=self._lease)
-        await shop.streams.into(transaction, deployment.stream, target.stream, where.stream)
+        await shop.streams.at_hand(transaction, deployment.stream, target.stream, where.stream)
         deployment, target = current(transaction, deployment.id)
         if target.holder == deployment.id:
             transaction.fence = Fence(target.held_at, self._lease.token)

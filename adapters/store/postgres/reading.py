@@ -6,9 +6,10 @@ on a thread of its own, page by page.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
 import psycopg
 from msgspec.structs import replace
@@ -28,6 +29,13 @@ SCAN_ROWS = 2000
 _STREAM = """
 SELECT position, state FROM stored_events
 WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
+"""
+_STREAMS = """
+SELECT number, position, state
+FROM unnest(%b, %b) WITH ORDINALITY AS asked (stream, after, number) CROSS JOIN LATERAL (
+    SELECT originator_version, position, state FROM stored_events
+    WHERE originator_id = stream AND originator_version > after
+) AS found ORDER BY number, originator_version
 """
 _PAGE = """
 SELECT position, state FROM stored_events
@@ -66,16 +74,32 @@ ORDER BY originator_id, originator_version LIMIT %s
 _NO_END = 2**63 - 1
 
 
+class _Question(NamedTuple):
+    """A stream that somebody waits for."""
+
+    stream: str
+    after: int
+    answer: asyncio.Future[Sequence[Recorded]]
+
+
 class PostgresReader:
     """Reads the log; implements the reading half of `Log`, `Archive` and what `verify` asks for."""
 
     def __init__(self, connections: Connections, head: DurableHead) -> None:
         self._connections = connections
         self._durable = head
+        self._questions: list[_Question] = []
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def stream(self, stream: str, *, after: int = 0) -> Sequence[Recorded]:
-        """Implement `Log.stream`."""
-        return await self._events(_STREAM, (stream, after))
+        """Implement `Log.stream`; what is asked in one turn of the loop is one query."""
+        loop = asyncio.get_running_loop()
+        question = _Question(stream, after, loop.create_future())
+        if not self._questions or self._questions[0].answer.get_loop() is not loop:
+            self._questions = []
+            loop.call_soon(self._ask)
+        self._questions.append(question)
+        return await question.answer
 
     async def page(self, *, after: int, limit: int) -> Sequence[Recorded]:
         """Implement `Log.page`."""
@@ -177,6 +201,43 @@ class PostgresReader:
 
     async def _between(self, first: int, last: int) -> tuple[Recorded, ...]:
         return tuple(await self._events(_PAGE, (first - 1, last, _NO_END)))
+
+    def _ask(self) -> None:
+        questions, self._questions = self._questions, []
+        task = asyncio.create_task(self._answer(questions))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _answer(self, questions: Sequence[_Question]) -> None:
+        try:
+            if len(questions) == 1:
+                ((stream, after, _),) = questions
+                answers = [await self._events(_STREAM, (stream, after))]
+            else:
+                answers = await self._streams(questions)
+        except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
+            for question in questions:
+                if not question.answer.done():
+                    question.answer.set_exception(error)
+            return
+        for question, answer in zip(questions, answers, strict=True):
+            if not question.answer.done():
+                question.answer.set_result(answer)
+
+    async def _streams(self, questions: Sequence[_Question]) -> list[list[Recorded]]:
+        asked = (
+            text_array(question.stream for question in questions),
+            int_array([question.after for question in questions]),
+        )
+        async with self._connections.borrow() as connection:
+            cursor = await connection.execute(_STREAMS, asked, binary=True)
+            found = await cursor.fetchall()
+        if found:
+            await self._durable.assure(max(position for _, position, _ in found))
+        answers = [list[Recorded]() for _ in questions]
+        for number, position, state in found:
+            answers[number - 1].append(decode(position, state))
+        return answers
 
     async def _events(self, query: LiteralString, values: tuple[Any, ...]) -> list[Recorded]:
         async with self._connections.borrow() as connection:

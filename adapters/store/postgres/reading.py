@@ -236,7 +236,7 @@ class PostgresReader:
             await self._durable.assure(max(position for _, position, _ in found))
         answers = [list[Recorded]() for _ in questions]
         for number, position, state in found:
-            answers[number - 1].append(decode(position, state))
+            answers[int(number) - 1].append(decode(position, state))
         return answers
 
     async def _events(self, query: LiteralString, values: tuple[Any, ...]) -> list[Recorded]:

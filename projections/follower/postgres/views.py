@@ -38,7 +38,8 @@ class PostgresViews(Views):
 
     def __init__(self, url: str, models: Sequence[ReadModel], *, name: str = schema.SCHEMA) -> None:
         super().__init__(models)
-        self._url = url
+        self.url = url
+        """Of the database."""
         self.name = name
         """Of the schema."""
         self._engine: Engine = writer(url, name)
@@ -123,7 +124,7 @@ class PostgresViews(Views):
 
     def beside(self) -> PostgresViews:
         """Return new views in a schema beside."""
-        return PostgresViews(self._url, self.models, name=schema.beside(self.name))
+        return PostgresViews(self.url, self.models, name=schema.beside(self.name))
 
     def begin(self) -> bool:
         """Make the schema anew, and remove what a rebuild that was killed has left."""
@@ -205,7 +206,7 @@ class PostgresViews(Views):
 
     async def _read(self, query: Callable[[Connection], Result]) -> Result:
         if self._async_readers is None:
-            self._async_readers = async_readers(self._url, self.name)
+            self._async_readers = async_readers(self.url, self.name)
         try:
             async with self._async_readers.connect() as db:
                 return await db.run_sync(query)

@@ -23,6 +23,8 @@ LOG_LINES = 50
 class Installation:
     """A data folder, a user's configuration beside it, and `shipslog up` on a free port."""
 
+    called = "shipslog up"
+
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="shipslog-demo-"))
         self.data = self.folder / "data"
@@ -35,9 +37,14 @@ class Installation:
 
     def start(self) -> str:
         """Start the server and return its address; RuntimeError if it does not."""
-        with self.log.open("w") as log:
-            self.server = subprocess.Popen(
-                [str(SHIPSLOG), "up", "--listen", "127.0.0.1:0"],
+        self.server = self.run("up", "--listen", "127.0.0.1:0")
+        return self.told(self.server, "address")
+
+    def run(self, *verb: str) -> subprocess.Popen[str]:
+        """Start a process of the product; what it says goes to the log."""
+        with self.log.open("a") as log:
+            return subprocess.Popen(
+                [str(SHIPSLOG), *verb],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -46,7 +53,6 @@ class Installation:
                 text=True,
                 start_new_session=True,
             )
-        return self._address(self.server)
 
     def ask(self, *arguments: str) -> Any:  # noqa: ANN401 - whatever JSON the verb prints
         """Run a verb with --json and return what it prints; CalledProcessError if it fails."""
@@ -67,6 +73,11 @@ class Installation:
 
     def end(self) -> None:
         """End the server, the agent and all that it keeps, and remove the folder."""
+        self.end_server()
+        self.remove()
+
+    def end_server(self) -> None:
+        """End the server, the agent and all that it keeps."""
         if self.server is not None:
             self.server.terminate()
             try:
@@ -75,6 +86,9 @@ class Installation:
                 self.server.kill()
                 self.server.wait()
             self._stop_agent()
+
+    def remove(self) -> None:
+        """Remove the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def said(self) -> str:
@@ -96,17 +110,19 @@ class Installation:
             )
         )
 
-    def _address(self, server: subprocess.Popen[str]) -> str:
-        too_late = threading.Timer(READY_SECONDS, server.kill)
+    @staticmethod
+    def told(process: subprocess.Popen[str], wanted: str) -> str:
+        """Return what a process says of itself; RuntimeError if it does not."""
+        too_late = threading.Timer(READY_SECONDS, process.kill)
         too_late.start()
         try:
-            for line in server.stdout or ():
+            for line in process.stdout or ():
                 name, _, value = line.strip().partition("\t")
-                if name == "address":
+                if name == wanted:
                     return value
         finally:
             too_late.cancel()
-        message = f"The server ended with {server.wait()}, or did not say where it is."
+        message = f"A process ended with {process.wait()}, or did not say its {wanted}."
         raise RuntimeError(message)
 
     def _stop_agent(self) -> None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import progress
 import summary
+from apart import Apart
 from clients import Clients
 from installation import ROOT, Installation, free_address
 
@@ -49,14 +50,19 @@ def main() -> int:
     """Run the demo; the exit code is 0 if everything went as it should."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the server up")
-    keep = parser.parse_args().keep
+    parser.add_argument(
+        "--postgres",
+        action="store_true",
+        help="on PostgreSQL, with a server and two workers, one of which is killed",
+    )
+    asked = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _frame: sys.exit(128 + number))
-    installation = Installation()
+    installation = Apart() if asked.postgres else Installation()
     is_kept = False
     try:
         story = tell(installation)
-        is_kept = keep
+        is_kept = asked.keep
     except Exception:
         print(f"The server said:\n{installation.said()}", file=sys.stderr)
         raise
@@ -67,6 +73,8 @@ def main() -> int:
     if is_kept:
         print(f"\n{installation.how_to_use()}")
     complaints = list(faults(story))
+    if isinstance(installation, Apart) and installation.killed is None:
+        complaints.append("no worker was killed")
     for complaint in complaints:
         print(f"NOT AS IT SHOULD BE: {complaint}")
     print(story.line())
@@ -77,7 +85,7 @@ def tell(installation: Installation) -> summary.Story:
     """Deploy four versions, three of them under load, and return what happened."""
     begun = time.monotonic()
     url = installation.start()
-    say(f"shipslog up: {url} after {time.monotonic() - begun:.1f} s")
+    say(f"{installation.called}: {url} after {time.monotonic() - begun:.1f} s")
     users = free_address()
     apply(installation, users)
     deployments = [deploy(installation, FIRST)]

@@ -17,6 +17,7 @@ COUNT = 100_000
 ENOUGH = 2_000
 """With so many schedules everything that happens sometimes must have happened."""
 EXPLAINED = 3
+"""How many seeds that fail are shrunk and shown."""
 
 
 def say(line: str) -> None:
@@ -29,7 +30,7 @@ def main() -> int:
         return digests(asked.first, asked.digests)
     if asked.seed is not None:
         return one(asked.seed, asked.faults, asked.wishes)
-    return many(range(asked.first, asked.first + asked.count), asked.jobs)
+    return many(range(asked.first, asked.first + asked.count), asked.jobs, asked.explain)
 
 
 def arguments() -> argparse.Namespace:
@@ -40,11 +41,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="one seed, with its trace")
     parser.add_argument("--faults", help="with --seed: only these, 0,2 or none")
     parser.add_argument("--wishes", help="with --seed: only these, 0,2 or none")
+    parser.add_argument("--explain", type=int, default=EXPLAINED, help="failures, else 3")
     parser.add_argument("--digests", type=int, help="only the digests of so many traces")
     return parser.parse_args()
 
 
-def many(seeds: range, jobs: int) -> int:
+def many(seeds: range, jobs: int, explain: int) -> int:
     began = time.monotonic()
     told = 0.0
 
@@ -56,7 +58,7 @@ def many(seeds: range, jobs: int) -> int:
 
     summary = simulate(seeds, jobs, tell)
     report(summary, seeds, time.monotonic() - began)
-    for seed in sorted(summary.failed)[:EXPLAINED]:
+    for seed in sorted(summary.failed)[:explain]:
         say("")
         for line in explained(seed):
             say(line)

@@ -20,7 +20,7 @@ HORIZON = 12.0
 MOMENTS: dict[str, tuple[float, float]] = {
     "kill worker": (0.1, 3.0),
     "stop worker": (0.1, 1.0),
-    "pause worker": (0.5, 9.0),
+    "pause worker": (0.5, 12.0),
     "kill agent": (0.0, 0.0),
     "kill api": (0.1, 1.0),
     "pause api": (0.5, 4.0),

@@ -12,7 +12,7 @@ from typing import Any
 from shipslog.domain.event import Recorded
 
 from .chance import logs_heard, seeded
-from .faults import MOMENTS, Fault
+from .faults import HORIZON, MOMENTS, Fault
 from .loop import CircleError
 from .people import PROLOGUE
 from .readers import Readers
@@ -101,9 +101,15 @@ async def _drive(town: Town) -> None:
     if not town.members:
         town.begin()
     moments = [one for one in town.plan.faults if one.kind in MOMENTS]
+    until = town.loop.time() + HORIZON
     await asyncio.gather(
         town.people.act(town.plan.wishes), *(_strike_at(town, one) for one in moments)
     )
+    # Those that strike at a call need calls that they can strike at.
+    while len(moments) < len(town.plan.faults) and town.loop.time() < until:
+        if not town.watch.under_way:
+            break
+        await asyncio.sleep(LOOK_SECONDS)
     town.watch.note("peace")
     town.make_peace()
     await _settle(town)

@@ -39,11 +39,12 @@ from .readers import Readers
 from .watch import Watch
 
 BEGAN = datetime(2026, 11, 23, 12, tzinfo=UTC)
-LEASE_SECONDS = 4.0
-READERS_SHARE = 0.05
+LEASE_SECONDS = 6.0
+READERS_SHARE = 0.02
 """How many of the schedules have read models too: they cost as much as all the rest."""
 DRAIN_SECONDS = 20.0
-AGAIN_SECONDS = 0.5
+AGAIN_SECONDS = 9.0
+"""After which who has died of what it sent begins again: by then nobody has its lease."""
 SYSTEM = "sub_system"
 
 

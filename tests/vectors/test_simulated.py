@@ -59,10 +59,18 @@ def late(log: list[Recorded]) -> Iterator[str]:
                 yield f"{recorded.reference}: {event.stage} took {taken}"
 
 
+@pytest.mark.parametrize("number", range(3, 9))
+def test_an_append_that_comes_after_its_lease_has_ended_is_refused(number: int) -> None:
+    """Its sender has died, and nobody has taken over yet."""
+    done = outcome(Fault("writer dies", number), workers=1)
+    assert done.violations == []
+    assert done.reached["refused at the log"] == 1
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_a_lease_that_its_own_worker_takes_again_finds_an_owner(seed: int) -> None:
     """Both workers stand still beyond their leases, and claim as soon as they go on."""
-    pauses = (Fault("pause worker", 2.8, 1, 3.6), Fault("pause worker", 4.3, 0, 3.4))
+    pauses = (Fault("pause worker", 2.8, 1, 7.6), Fault("pause worker", 4.3, 0, 7.4))
     wishes = tuple(Wish(at, "deploy", f"web 1.1.{n}") for n, at in enumerate((1.6, 2.1)))
     done = run(Plan(seed, 2, pauses, wishes, has_readers=False))
     assert done.violations == []

@@ -22,7 +22,7 @@ from shipslog.domain.ports import Stretch
 from .server import TARGETS, FakeServer, Row, Task
 
 GROUP = 64
-LATE_SECONDS = 6.0
+LATE_SECONDS = 7.5
 """How long an append is on its way whose sender has died."""
 
 

@@ -43,7 +43,7 @@ SICK, SICK_LATER, STILLBORN, SHORT, ERRING = "2", "3", "4", "5", "6"
 """Versions: fails its checks; fails them once routed; never starts; dies soon; answers 5xx."""
 ANSWER_WITHIN = 30.0
 """What a call gets beyond its deadline before its caller gives it up."""
-LATE_SECONDS = 6.0
+LATE_SECONDS = 7.5
 """How long a request is on its way whose sender has died."""
 SHORT_SECONDS = 0.7
 MOST_DRAIN = 0.3

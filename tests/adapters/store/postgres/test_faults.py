@@ -147,6 +147,21 @@ async def test_a_server_that_falls_again_and_again_loses_nothing(
         await store.close()
 
 
+@pytest.mark.parametrize("release", [Release.AFTER_FLUSH, Release.EARLY])
+async def test_what_is_acknowledged_is_flushed(
+    own_server: PostgresServer, release: Release
+) -> None:
+    with fresh_ledger(own_server) as url:
+        store = await PostgresStore.open(url, terms=Terms(release))
+        flushed = 0
+        for number in range(1, 6):
+            await store.log.append(one("a", number))
+            flushed += is_flushed(url, end_of_log(url))
+        # The server may write something of its own in between, but not every time.
+        assert flushed >= 3
+        await store.close()
+
+
 async def test_nothing_leaves_the_store_before_it_is_flushed(own_server: PostgresServer) -> None:
     with fresh_ledger(own_server) as url:
         store = await PostgresStore.open(url, terms=Terms(Release.EARLY))

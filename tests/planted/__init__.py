@@ -1,0 +1,1 @@
+"""Planted bugs: patches that the suite must notice, or it is blind."""

@@ -18,6 +18,7 @@ from .ready.statuses import STATUSES, Statuses
 from .routes import ROUTES
 from .routes.log.downloads import DOWNLOADS, Downloads
 from .routes.log.stream import STREAMS, Streams
+from .routes.probes import OPENAPI, Openapi
 from .routes.tokens import KEPT, Kept
 from .sending import Sending
 from .services import Services
@@ -48,11 +49,12 @@ def make_app(services: Services, routes: Iterable[Route] = ROUTES) -> web.Applic
     gatekeeper = Gatekeeper(services)
     app[STATUSES] = statuses = Statuses(services)
     app[FRONT] = Front(services, statuses, gatekeeper)
-    app[DECLARED] = list(routes)
+    app[DECLARED] = declared = list(routes)
+    app[OPENAPI] = Openapi(declared)
     app.on_shutdown.append(streams.end)
     app.on_shutdown.append(downloads.end)
     endpoints = Endpoints(services, gatekeeper)
-    check_declared(app, [_add(app, endpoints, route) for route in app[DECLARED]])
+    check_declared(app, [_add(app, endpoints, route) for route in declared])
     return app
 
 

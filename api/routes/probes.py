@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cached_property
 from http import HTTPStatus
 from importlib.metadata import version
 
@@ -15,13 +17,26 @@ from ..signals.metrics import CONTENT_TYPE, Figures
 from ..wire import answers
 from ..wire.accept import JSON, TEXT
 from ..wire.documents import HealthDocument
-from ..wire.endpoint import DECLARED, Call, Gives, Open, Table
+from ..wire.endpoint import Call, Gives, Open, Route, Table
 
 routes = Table()
 MAX_LAG = 10_000
 """A server whose read models are further behind is alive and not ready."""
 
-OPENAPI = web.AppKey("openapi", bytes)
+
+class Openapi:
+    """A server's document, made when it is first asked for."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = routes
+
+    @cached_property
+    def body(self) -> bytes:
+        """The document as it is served."""
+        return msgspec.json.encode(document(self._routes, version("shipslog")))
+
+
+OPENAPI = web.AppKey("openapi", Openapi)
 
 
 @routes.get("/healthz", needs=Open.OPEN, gives=(Gives(HTTPStatus.OK, HealthDocument),))
@@ -70,6 +85,5 @@ async def get_metrics(call: Call) -> web.StreamResponse:
 @routes.get("/openapi.json", needs=Open.OPEN, gives=(Gives(HTTPStatus.OK, None, JSON),))
 async def get_openapi(call: Call) -> web.StreamResponse:
     """Return this document."""
-    routes = call.request.app[DECLARED]
-    body = msgspec.json.encode(document(routes, version("shipslog")))
+    body = call.request.app[OPENAPI].body
     return answers.of_bytes(call.request, body, headers={hdrs.CONTENT_TYPE: JSON})

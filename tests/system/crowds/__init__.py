@@ -1,0 +1,1 @@
+"""Very many clients at once, and clients that are very slow."""

@@ -37,13 +37,15 @@ class Installation:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SHIPSLOG_")}
         ours = {"XDG_CONFIG_HOME": str(self.configuration), "SHIPSLOG_DATA": str(self.data)}
         self.environment = kept | ours | {"SHIPSLOG_ROOTS": f"{ROOT}{os.pathsep}{folder}"}
+        self.program = [SHIPSLOG]
+        """What runs the verb `up`."""
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start the server and wait until it says where it is."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [SHIPSLOG, "up", "--listen", self.address],
+                [*self.program, "up", "--listen", self.address],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

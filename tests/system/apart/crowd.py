@@ -81,4 +81,4 @@ async def nothing_is_lost_or_doubled(cluster: Cluster, people: Operators) -> Non
     assert ended == {"deployment.succeeded": len(answered)}
     assert evidence.started == STAGES * len(answered)
     checked = await asyncio.to_thread(cluster.run, "replay", "--check")
-    assert checked.returncode == 0, checked.stdout
+    assert checked.returncode == 0, checked.stdout + checked.stderr

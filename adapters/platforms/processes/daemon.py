@@ -16,6 +16,7 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from ... import turns
 from . import control, durable
 from .agent import Agent
 
@@ -57,7 +58,7 @@ def main(data: Path, *, detach: bool = False) -> int:
         logging.basicConfig(handlers=[_BoundedLog()], level=logging.INFO, format=_LOG_FORMAT)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, OPEN_FILES), most))
-        asyncio.run(_live(folder, data, lock, tell))
+        turns.run(_live(folder, data, lock, tell))
     return 0
 
 

@@ -1,10 +1,8 @@
 """How fast the whole log becomes objects, beside a scan that decodes nothing and the library.
 
-Run from the checkout: `.venv/bin/python -m tests.benchmarks.scan_sqlite [EVENTS]`.
-Events per second of one core's time; rounds are interleaved, medians shown.
+`--quick` for a look. Events per second of one core's time; rounds are interleaved, medians shown.
 """
 
-import statistics
 import sys
 import tempfile
 import time
@@ -18,24 +16,29 @@ from eventsourcing.application import Application
 from shipslog.adapters.store.sqlite.connections import Readers
 from shipslog.adapters.store.sqlite.reading import SqliteReader
 
-from .append_sqlite import Deployment
-from .generated_log import generate
+from ..append.sqlite import Deployment
+from ..figures import Goal, told
+from ..generated_log import generate
 
-EVENTS = 200_000
+QUICK = "--quick" in sys.argv
+EVENTS = 30_000 if QUICK else 200_000
 LIBRARYS_EVENTS = 20_000
-ROUNDS = 5
+ROUNDS = 3 if QUICK else 5
 PAGE = 2000
-GOAL, LIBRARY_GOAL = 0.50, 4
+GOALS = (
+    Goal("headers decoded", "bare scan", 0.50),
+    Goal("headers decoded", "library, all decoded", 4),
+)
 SCAN = "SELECT * FROM stored_events WHERE position > ? ORDER BY position LIMIT ?"
 
 Way = Callable[[], Iterator[object]]
 
 
-def main(events: int) -> None:
+def main() -> None:
     """Print the speed of each way, and its ratio to the bare scan and to the library."""
     with tempfile.TemporaryDirectory() as folder:
         path, librarys = Path(folder) / "ledger.db", Path(folder) / "library.db"
-        generate(path, events)
+        generate(path, EVENTS)
         readers = Readers(path)
         reader = SqliteReader(readers)
         application = library(librarys)
@@ -45,25 +48,20 @@ def main(events: int) -> None:
             "all decoded": lambda: (recorded.event for recorded in reader.scan()),
             "library, all decoded": lambda: through(application),
         }
-        speeds = compare(ways)
+        told(compare(ways), "events/s", GOALS)
         readers.close()
         application.close()
-    limit, peer = speeds["bare scan"], speeds["library, all decoded"]
-    print(f"{'events/s':<24}{'':>12}{'to the scan':>14}{'to the library':>16}")
-    for way, speed in speeds.items():
-        print(f"{way:<24}{speed:>12,.0f}{speed / limit:>14.2f}{speed / peer:>15.2f}x")
-    print(f"goal: headers decoded at {GOAL} of the scan and {LIBRARY_GOAL}x the library")
 
 
-def compare(ways: dict[str, Way]) -> dict[str, float]:
-    """Return the medians of so many rounds."""
+def compare(ways: dict[str, Way]) -> dict[str, list[float]]:
+    """Return what each round has shown."""
     seen: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(ROUNDS):
         for way, read in ways.items():
             began = time.process_time()
             (last, _) = deque(enumerate(read(), 1), maxlen=1).pop()
             seen[way].append(last / (time.process_time() - began))
-    return {way: statistics.median(each) for way, each in seen.items()}
+    return seen
 
 
 def bare(readers: Readers) -> Iterator[object]:
@@ -96,4 +94,4 @@ def through(application: Application[UUID]) -> Iterator[object]:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else EVENTS)
+    main()

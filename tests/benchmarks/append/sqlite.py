@@ -1,11 +1,10 @@
 """How fast commands are stored durably, beside the eventsourcing library as it is shipped.
 
-Run from the checkout: `.venv/bin/python -m tests.benchmarks.append_sqlite [ROUNDS]`.
-Every command writes one event and is answered for itself; rounds are interleaved, medians shown.
+`--quick` for a look. Every command writes one event and is answered for itself; rounds are
+interleaved, medians shown.
 """
 
 import asyncio
-import statistics
 import sys
 import tempfile
 import time
@@ -24,10 +23,12 @@ from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.append import Append, Draft
 from shipslog.domain.event import CommandRef, Event, sha256_hex
 
-ROUNDS = 5
+from ..figures import Goal, told
+
+QUICK = "--quick" in sys.argv
+ROUNDS = 3 if QUICK else 5
 EVENTS_OF_A_STREAM = 20
 THREADS = 16
-GOAL = 12
 BODY = sha256_hex(b"body")
 
 _numbers = count(1)
@@ -54,25 +55,23 @@ class Deployment(Aggregate):
             """Change nothing."""
 
 
-def main(rounds: int) -> None:
-    """Print commands per second of each way, and its ratio to the library with threads."""
+GOALS = (Goal("128 at once", "library, 16 threads", 12),)
+
+
+def main() -> None:
+    """Print commands per second of each way, and its ratio to the library."""
     ways: dict[str, Callable[[], float]] = {
         "library, one by one": lambda: library(1, 1000),
         f"library, {THREADS} threads": lambda: library(THREADS, 100),
-        "shipslog, 1 at a time": lambda: ours(1, 1000),
-        "shipslog, 16 at once": lambda: ours(16, 200),
-        "shipslog, 128 at once": lambda: ours(128, 100),
+        "1 at a time": lambda: ours(1, 1000),
+        "16 at once": lambda: ours(16, 200),
+        "128 at once": lambda: ours(128, 100),
     }
     seen: dict[str, list[float]] = {way: [] for way in ways}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for way, measure in ways.items():
             seen[way].append(measure())
-    speeds = {way: statistics.median(each) for way, each in seen.items()}
-    one_by_one, threads = list(speeds.values())[:2]
-    print(f"{'commands/s':<24}{'':>10}{'to one by one':>16}{'to threads':>13}")
-    for way, speed in speeds.items():
-        print(f"{way:<24}{speed:>10,.0f}{speed / one_by_one:>15.2f}x{speed / threads:>12.2f}x")
-    print(f"goal: 128 at once at {GOAL}x the library")
+    told(seen, "commands/s", GOALS)
 
 
 def library(clients: int, commands: int) -> float:
@@ -138,4 +137,4 @@ def _append(stream: str, version: int) -> Append:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if sys.argv[1:] else ROUNDS)
+    main()

@@ -206,5 +206,5 @@ def main(kind: str, url: str, seconds: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.path.insert(0, str(Path(__file__).parents[3]))
     main(*sys.argv[1:])

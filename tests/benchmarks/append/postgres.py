@@ -2,7 +2,8 @@
 
 Each round measures everything once, so that what disturbs the machine disturbs all of it; a line
 shows the medians of the rounds and the ratio that is to be reached. "+1 ms" is a simulated flush
-(`commit_delay`), because this disk may flush far faster than a real one.
+(`commit_delay`), because this disk may flush far faster than a real one. Peers that the peers'
+own environment has are measured beside, without a goal.
 """
 
 import asyncio
@@ -11,15 +12,16 @@ import sys
 from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from shipslog.adapters.store.postgres.writer import Release
-from tests.benchmarks.appenders import TABLE, application, copy, library, ours
+from tests.benchmarks.append.appenders import TABLE, application, copy, library, ours
+from tests.benchmarks.figures import Goal, told
+from tests.benchmarks.peers.running import has, run
 from tests.databases import carry_out, fresh_ledger, make_template, running_server
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUICK = "--quick" in sys.argv
 ROUNDS = 3 if QUICK else 5
 EVENTS = 8_000 if QUICK else 30_000
@@ -27,12 +29,12 @@ SECONDS = 2.0 if QUICK else 4.0
 PROCESSES = 16
 
 GOALS = (
-    ("128 commands", "COPY x1000", 0.35),
-    ("128 commands", "library", 25),
-    ("batch of 100", "COPY x100", 0.75),
-    ("16 processes +1 ms", "raw, unordered +1 ms", 0.65),
-    ("16 processes +1 ms", "library +1 ms", 11),
-    ("16 processes x8 +1 ms", "raw, unordered +1 ms", 0.65),
+    Goal("128 commands", "COPY x1000", 0.35),
+    Goal("128 commands", "library, one by one", 25),
+    Goal("batch of 100", "COPY x100", 0.75),
+    Goal("16 processes +1 ms", "raw, unordered +1 ms", 0.65),
+    Goal("16 processes +1 ms", "library +1 ms", 11),
+    Goal("16 processes x8 +1 ms", "raw, unordered +1 ms", 0.65),
 )
 
 
@@ -43,13 +45,16 @@ def one_process(rates: dict[str, list[float]]) -> None:
             for _ in range(ROUNDS):
                 rates["COPY x1000"].append(copy(url, 1000, EVENTS))
                 rates["COPY x100"].append(copy(url, 100, EVENTS))
-                rates["library"].append(library(url, EVENTS // 15))
+                rates["library, one by one"].append(library(url, EVENTS // 15))
                 rates["128 commands"].append(
                     asyncio.run(ours(url, 128, 1, EVENTS, Release.AFTER_FLUSH))
                 )
                 rates["batch of 100"].append(
                     asyncio.run(ours(url, 1, 100, EVENTS, Release.AFTER_FLUSH))
                 )
+                if has("umadb_events"):
+                    rates["UmaDB, one by one"].append(run("umadb_events", EVENTS // 15, 1))
+                    rates["UmaDB, batch of 100"].append(run("umadb_events", EVENTS, 100))
 
 
 def many_processes(rates: dict[str, list[float]]) -> None:
@@ -72,7 +77,7 @@ def many_processes(rates: dict[str, list[float]]) -> None:
 
 def together(kind: str, url: str) -> float:
     """Return events a second of all processes, which begin at once."""
-    program = [sys.executable, "-m", "tests.benchmarks.appenders", kind, url, str(SECONDS)]
+    program = [sys.executable, "-m", "tests.benchmarks.append.appenders", kind, url, str(SECONDS)]
     pipe = subprocess.PIPE
     with ExitStack() as ending:
         running: list[subprocess.Popen[str]] = []
@@ -95,16 +100,7 @@ def main() -> None:
     rates: dict[str, list[float]] = defaultdict(list)
     one_process(rates)
     many_processes(rates)
-    middle = {name: median(found) for name, found in rates.items()}
-    for name, found in rates.items():
-        print(
-            f"{name:24} {middle[name]:>10,.0f} events/s   ({min(found):,.0f} - {max(found):,.0f})"
-        )
-    print()
-    for name, limit, goal in GOALS:
-        ratio = middle[name] / middle[limit]
-        reached = "reached" if ratio >= goal else "missed"
-        print(f"{name:22} / {limit:22} {ratio:7.2f}   goal {goal:>5}   {reached}")
+    told(rates, "events/s", GOALS)
 
 
 if __name__ == "__main__":

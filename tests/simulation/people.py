@@ -80,7 +80,7 @@ def _one(rng: Random, number: int) -> Wish:
 
 def definitions() -> list[Command]:
     """Return what is defined before anything is deployed."""
-    build = {"name": "build", "run": ["make", "0.2", "ok"], "idempotent": True, "timeout": "3s"}
+    build = {"name": "build", "run": ["work", "0.2", "ok"], "idempotent": True, "timeout": "3s"}
     rollout = {
         "command": ["serve", "{port}"],
         "capacity": 2,

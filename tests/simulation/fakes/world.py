@@ -37,6 +37,8 @@ from shipslog.domain.ports import (
 from .server import Weather
 
 HOST = "10.0.0.1"
+WORK = "work"
+"""The one command there is."""
 FIRST_PORT = 20_000
 ALL = 10_000
 SICK, SICK_LATER, STILLBORN, SHORT, ERRING = "2", "3", "4", "5", "6"
@@ -151,6 +153,10 @@ class FakePlatform:
         }
         return {name: number for name, number in counts.items() if number}
 
+    def is_retiring(self, revision: str) -> bool:
+        """Say whether a revision finishes what it has."""
+        return any(name == revision for _, name in self._retiring)
+
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """Implement `Platform.prepare`."""
         del workspace, source
@@ -259,10 +265,10 @@ class FakePlatform:
             return ended(None, timed_out=True)
         self._journal[key] = None
         self.starts[key] += 1
-        seconds, how = float(launch.argv[1]), launch.argv[2]
+        seconds, how = _script(launch)
         loop = asyncio.get_running_loop()
         running = self._running[key] = _Running(effect, loop.create_future())
-        verdict = {"ok": ended(output=b"done\n"), "fails": ended(1)}.get(how, KILLED)
+        verdict = ended(1) if how == "fails" else ended()
         if seconds > left or how == "hangs":
             seconds, verdict = left, KILLED
         loop.call_later(seconds, self._finish, key, verdict, running, context=self.context)
@@ -402,6 +408,13 @@ class FakePlatform:
             answer.set_exception(outcome)
         else:
             answer.set_result(cast("Any", outcome))
+
+
+def _script(launch: Launch) -> tuple[float, str]:
+    """Read `work SECONDS HOW`, where HOW is `ok`, `fails` or `hangs`; all else is done at once."""
+    if launch.argv[:1] != (WORK,):
+        return 0.0, "ok"
+    return float(launch.argv[1]), launch.argv[2]
 
 
 def _fail(future: asyncio.Future[Any]) -> None:

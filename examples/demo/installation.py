@@ -32,7 +32,7 @@ class Installation:
         self.log = self.folder / "server.log"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("SHIPSLOG_")}
         ours = {"XDG_CONFIG_HOME": str(self.configuration), "SHIPSLOG_DATA": str(self.data)}
-        self.environment = kept | ours
+        self.environment: dict[str, str] = kept | ours
         self.server: subprocess.Popen[str] | None = None
 
     def start(self) -> str:

@@ -112,10 +112,12 @@ CREATE TRIGGER blobs_do_not_change
 BEFORE UPDATE OR TRUNCATE ON blobs
 FOR EACH STATEMENT EXECUTE FUNCTION refuse('a blob does not change');
 
--- Roles belong to the whole server: another ledger may have made this one.
+-- Roles belong to the whole server: another ledger may have made this one, or who may make roles.
 DO $$
 BEGIN
-    CREATE ROLE shipslog_app NOLOGIN;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'shipslog_app') THEN
+        CREATE ROLE shipslog_app NOLOGIN;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL;
 END $$;

@@ -4,11 +4,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from shipslog.adapters.store.postgres_server import PostgresServer
 from tests.databases import administer
 
+from ..documents import environment, pipeline
+from ..installation import define, deployed
 from .cluster import Cluster
 
 pytestmark = pytest.mark.system
@@ -50,3 +53,38 @@ def test_a_database_that_lets_history_be_changed_is_found_out(cluster: Cluster) 
     assert "the role shipslog_app has UPDATE on commands" in checked.stdout
     assert "more" in checked.stdout
     assert "3 findings" in checked.stderr
+
+
+async def test_those_who_serve_and_work_own_nothing(server: PostgresServer, tmp_path: Path) -> None:
+    for statement in ROLES:
+        administer(server, statement)
+    address = server.url("roles").rpartition("@")[2]
+    owner = Cluster(f"postgresql://ledger_owner:owner@{address}", tmp_path)
+    here = Cluster(f"postgresql://ledger_server:server@{address}", tmp_path)
+    try:
+        refused = here.run("db", "create")
+        assert refused.returncode == 1
+        assert "permission denied" in refused.stderr
+        made = owner.run("db", "create")
+        assert made.returncode == 0, made.stderr
+        here.start_all(1)
+        async with here.client() as client:
+            await define(client, environment("staging"), LAB)
+            assert (await deployed(client, "lab", "1.0.0", "staging"))["status"] == "succeeded"
+        for verb in (("rebuild",), ("replay", "--check"), ("db", "check"), ("db", "status")):
+            ran = here.run(*verb)
+            assert ran.returncode == 0, ran.stderr
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            here.write("UPDATE stored_events SET topic = 'x'")
+    finally:
+        here.end()
+        administer(server, "DROP DATABASE roles WITH (FORCE)")
+
+
+ROLES = (
+    "CREATE ROLE ledger_owner LOGIN PASSWORD 'owner'",
+    "CREATE ROLE ledger_server LOGIN PASSWORD 'server' IN ROLE shipslog_app",
+    "GRANT shipslog_app TO ledger_owner",
+    "CREATE DATABASE roles OWNER ledger_owner",
+)
+LAB = pipeline("lab", {"name": "say", "run": ["echo", "said"]})

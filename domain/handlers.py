@@ -35,7 +35,13 @@ from .errors import (
     UnknownReferenceError,
 )
 from .event import Sealed
-from .language.compiler import bind, check_routable, compile_pipeline, compile_stored
+from .language.compiler import (
+    bind,
+    check_routable,
+    compile_pipeline,
+    compile_stored,
+    is_routed,
+)
 from .language.environment import EnvironmentDocument
 from .language.parsing import addressed
 from .language.pipeline import Pipeline
@@ -95,7 +101,9 @@ async def request_deployment(command: RequestDeployment, visit: Visit) -> str:
     if stored.version == 0:
         raise UnknownReferenceError(kind="pipeline", name=command.pipeline, pointer="/pipeline")
     plan = bind(compile_stored(stored.sha256, stored.document), command, stored.version)
-    check_routable(plan, EnvironmentDocument.parse(where.document), where.first_service)
+    if is_routed(plan):
+        document = EnvironmentDocument.parse(where.document)
+        check_routable(plan, document, where.first_service)
     return await _open(Deployment.Requested(plan=plan, plan_hash=plan.hash()), where, visit)
 
 

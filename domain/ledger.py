@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 import msgspec
-import rfc8785
 import stamina
 
 from .access import Actor, require
@@ -37,6 +37,7 @@ from .environment import stream_of as environment_stream
 from .errors import ConflictError
 from .event import CommandRef, Sealed
 from .handlers import HANDLERS, Visit
+from .language import canonical
 from .plan import Plan
 from .ports import Clock, Log
 from .streams import Streams
@@ -100,18 +101,14 @@ class Door:
         if known and known.events[0].header.command.sha256 == reference.sha256:
             return _receipt(msgspec.structs.replace(known, known=True))
         sealed = await self._seal(command, actor)
-        retries = stamina.retry_context(
-            on=ConflictError,
-            attempts=CONFLICT_ATTEMPTS,
-            wait_initial=0.005,
-            wait_max=0.1,
-            timeout=None,
-        )
+        noted = reference if key else None
         async with await self._turn(command):
-            async for attempt in retries:
+            with suppress(ConflictError):
+                return await self._try(command, self._visit(actor, reference, sealed), noted)
+            async for attempt in _retries():
                 with attempt:
                     visit = self._visit(actor, reference, sealed)
-                    return await self._try(command, visit, reference if key else None)
+                    return await self._try(command, visit, noted)
         raise AssertionError  # pragma: no cover - the retries return or raise
 
     async def preview(self, command: RequestDeployment, actor: Actor) -> Preview:
@@ -177,6 +174,17 @@ def _receipt(appended: Appended) -> Receipt:
     )
 
 
+def _retries() -> AsyncIterator[stamina.Attempt]:
+    """Return the tries after the first one."""
+    return stamina.retry_context(
+        on=ConflictError,
+        attempts=CONFLICT_ATTEMPTS - 1,
+        wait_initial=0.005,
+        wait_max=0.1,
+        timeout=None,
+    ).__aiter__()
+
+
 def _concerned(command: Command) -> str:
     """Return the stream of a command that may have nothing to change."""
     match command:
@@ -192,7 +200,7 @@ def _concerned(command: Command) -> str:
 
 def _reference(command: Command, actor: Actor, key: str | None) -> CommandRef:
     body = {"command": type(command).__name__, **command.model_dump(mode="json")}
-    digest = hashlib.sha256(rfc8785.dumps(body)).hexdigest()
+    digest = hashlib.sha256(canonical.dumps(body)).hexdigest()
     # Without a key every call is new: the id must only never meet another one.
     unique = key if key is not None else secrets.token_hex(16)
     return CommandRef(hashlib.sha256(f"{actor.subject}\n{unique}".encode()).hexdigest(), digest)

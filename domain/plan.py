@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 import msgspec
-import rfc8785
 
 from .errors import CyclicPlanError, InvalidError
 from .event import sha256_hex
+from .language import canonical
 from .stages import Spec
 
 MAX_STAGES = 500
@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def hash(self) -> str:
         """Return `sha256:` and the SHA-256 of the plan's RFC 8785 JSON."""
-        return "sha256:" + sha256_hex(rfc8785.dumps(msgspec.to_builtins(self)))
+        return "sha256:" + sha256_hex(canonical.dumps(msgspec.to_builtins(self)))
 
 
 def ready(

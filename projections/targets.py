@@ -1,7 +1,7 @@
 """targets: what runs where, and who may change it.
 
 The row is the domain's own fold of the target's stream; how a revision is started is left out of
-what is stored, and so is the list of everything that ever ended there.
+what is stored, and so are the line of those who wait and the list of all that ever ended there.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def apply(standing: Standing | None, recorded: Recorded) -> Standing:
         fact = msgspec.structs.replace(
             fact, event=msgspec.structs.replace(fact.event, revision=revision)
         )
-    after = msgspec.structs.replace(evolve(before, fact), finished=())
+    after = msgspec.structs.replace(evolve(before, fact), queue=(), finished=())
     is_moved = (before.live and before.live.id) != (after.live and after.live.id)
     return Standing(after, fact.at if is_moved else standing.since, recorded.position)
 

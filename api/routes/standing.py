@@ -7,16 +7,30 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 
+from sqlalchemy import Connection
+
 from ...domain.deployment import stream_of as deployment_stream
 from ...domain.errors import NotFoundError, NotYetVisibleError
 from ...domain.event import Recorded
+from ...domain.target import Target
 from ...domain.target import stream_of as target_stream
-from ...projections import deployments, targets
+from ...projections import audit, deployments, targets
 from ..services import Services
 from ..wire.parameters import AS_OF
 from ..wire.refusals import InvalidParameterError
 from ..wire.shown import Shown
 
+_MOVING = tuple(
+    event.TOPIC
+    for event in (
+        Target.Routed,
+        Target.RevisionStarted,
+        Target.RevisionRetired,
+        Target.Released,
+        Target.Restored,
+    )
+)
+"""Topics of a target's events that may change what is live there."""
 SETTLED_SECONDS = 2.0
 """How long the answer to a change waits until other reads see it too; it is exact anyway."""
 
@@ -41,8 +55,32 @@ async def status_at(
     document = deployments.fold(_up_to(events, position))
     if document is None:
         raise NotFoundError(kind="deployment")
-    place = await place_at(services, document.environment, document.service, position)
+    place = await _live_at(services, document.environment, document.service, position)
     return await Shown(services.directory, services.keyring).status(document, place)
+
+
+async def _live_at(
+    services: Services, environment: str, service: str, position: int
+) -> targets.Place | None:
+    """Return what was live at a target at a position, without its whole history where that is so.
+
+    A long line behind a target moves it all the time, and what is live there hardly ever.
+    """
+    query = partial(_unmoved, environment=environment, service=service, since=position)
+    if position <= services.follower.position and (
+        place := await services.follower.views.read(query)
+    ):
+        return place
+    return await place_at(services, environment, service, position)
+
+
+def _unmoved(db: Connection, environment: str, service: str, since: int) -> targets.Place | None:
+    """Return what is live at a target if nothing after a position can have changed it."""
+    stream = target_stream(f"{environment}/{service}")
+    moves = (audit.Filters(stream=stream, topic=topic) for topic in _MOVING)
+    if any(audit.positions(db, one, after=since, limit=1) for one in moves):
+        return None
+    return targets.get(db, environment, service)
 
 
 async def place_at(

@@ -77,6 +77,11 @@ def bind(compiled: Compiled, request: RequestDeployment, pipeline_version: int) 
     )
 
 
+def is_routed(plan: Plan) -> bool:
+    """Say whether a plan starts or checks a service, which then needs a route."""
+    return any(isinstance(stage.spec, StartSpec | CheckSpec) for stage in plan.stages)
+
+
 def check_routable(
     plan: Plan, environment: EnvironmentDocument, serving: Collection[str] = ()
 ) -> None:
@@ -84,9 +89,7 @@ def check_routable(
 
     `serving` are the names of the services deployed there already.
     """
-    if not any(isinstance(stage.spec, StartSpec | CheckSpec) for stage in plan.stages):
-        return
-    if environment.address_of(plan.service, serving) is None:
+    if is_routed(plan) and environment.address_of(plan.service, serving) is None:
         message = f"{environment.name} has no route for {plan.service}."
         raise InvalidError(message, pointer="/environment")
 

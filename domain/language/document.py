@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, Self
 
-import rfc8785
 from pydantic import BaseModel, ConfigDict
 
 from ..event import sha256_hex
+from . import canonical
 from .parsing import Json, parse
 
 
@@ -37,4 +37,4 @@ class Document(Written):
     @cached_property
     def canonical(self) -> bytes:
         """The canonical document as RFC 8785 JSON."""
-        return rfc8785.dumps(self.document())
+        return canonical.dumps(self.document())

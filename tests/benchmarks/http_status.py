@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks.http.measured import Line, Server, compare, in_turn, server, together
+from tests.benchmarks.http.measured import Line, asked, compare, in_turn, server, together
 
 LINES = (Line("memory", "bare", 0.90), Line("database", "bare", 0.65))
 
@@ -24,16 +23,8 @@ def requests(said: dict[str, Any]) -> Iterator[bytes]:
 
 def main() -> None:
     """Print what an answer costs, ours and the limit."""
-    with together("memory", "database") as ours, server("bare", body_of(ours["memory"])) as bare:
+    with together("memory", "database") as ours, server("bare", asked(ours["memory"])) as bare:
         compare({"bare": bare, **ours}, requests, LINES)
-
-
-def body_of(one: Server) -> str:
-    """Return one answer of a server."""
-    url = f"http://127.0.0.1:{one.said['port']}{one.said['paths'][0]}"
-    asked = Request(url, headers={"Authorization": f"Bearer {one.said['token']}"})
-    with urlopen(asked) as answer:  # noqa: S310
-        return str(answer.read().decode())
 
 
 if __name__ == "__main__":

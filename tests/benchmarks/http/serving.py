@@ -24,6 +24,7 @@ from tests.api.http.served import Served, serve
 
 STATUSES = 400
 """So many deployments are asked for in turn."""
+ENVIRONMENTS = 200
 DOCUMENT = {
     "stages": [
         {"name": "build", "run": ["true"]},
@@ -49,10 +50,16 @@ async def ours(limits: Limits, nowhere: BinaryIO, told: Told) -> None:
 
 
 async def define(served: Served) -> None:
-    """Define what is deployed: five stages, no worker."""
+    """Define what is deployed, and where: five stages, no worker."""
     environment = {"platform": {"kind": "processes"}, "history_limit": 50}
-    assert (await served.put("/v1/environments/staging", environment)).status == 201
+    for name in ("staging", *map(environment_of, range(ENVIRONMENTS))):
+        assert (await served.put(f"/v1/environments/{name}", environment)).status == 201
     assert (await served.put("/v1/pipelines/web", DOCUMENT)).status == 201
+
+
+def environment_of(number: int) -> str:
+    """Return one environment after the other, so that no line of deployments grows long."""
+    return f"e{number % ENVIRONMENTS}"
 
 
 async def bare(body: bytes, told: Told) -> None:
@@ -80,13 +87,13 @@ async def bare(body: bytes, told: Told) -> None:
 
 async def until_input_ends(said: dict[str, Any]) -> None:
     """Say where the server is, and wait until nobody needs it."""
-    sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
+    sys.stdout.write(msgspec.json.encode(said | {"kind": sys.argv[1]}).decode() + "\n")
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
 
 
 def main(kind: str) -> None:
-    """Serve `bare` (its body from the environment), `memory` or `database`."""
+    """Serve `bare` (its body from the environment), `database` (it keeps no answer) or ours."""
     if kind == "bare":
         asyncio.run(bare(os.environ["BODY"].encode(), until_input_ends))
     else:

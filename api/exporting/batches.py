@@ -10,7 +10,7 @@ from itertools import islice
 
 from ...projections.exports import Chunk
 
-BATCH = 8
+BATCH = 2
 """About half a MiB of events of the usual size."""
 
 

@@ -12,8 +12,8 @@ from ...domain.event import Instant
 from ...domain.ports import Stretch
 from .choosing import Facts
 
-CHUNK_EVENTS = 64
-"""About 64 KiB of events of the usual size."""
+CHUNK_EVENTS = 256
+"""About 256 KiB of events of the usual size."""
 MAX_LINE = 1024 * 1024
 """No line of an export is longer: a header and a payload, each character escaped."""
 

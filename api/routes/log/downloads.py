@@ -24,7 +24,7 @@ from ...wire.endpoint import Call
 
 THREADS = 2
 """That make lines: one while the other waits for the database; more would outdo the event loop."""
-SLICE = 128 * 1024
+SLICE = 256 * 1024
 """A client has to take so much within the time that a stalled one is given."""
 
 _AT_ONCE = struct.pack("ii", 1, 0)

@@ -9,24 +9,15 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.access import Role
-from shipslog.domain.event import decode
 from tests.api.http.served import Served, serve
 from tests.api.run_cli import SHIPSLOG, Ran, run_here
+from tests.benchmarks.exporting.logs import fill_database, fill_folder
 from tests.benchmarks.generated_log import rows
 from tests.databases import fresh_ledger, make_template, running_server
-
-from .conftest import fill
-
-COPY = """
-COPY stored_events (position, originator_id, originator_version, topic, recorded_at, state)
-FROM STDIN (FORMAT binary)
-"""
-TYPES = ("int8", "text", "int8", "text", "timestamptz", "bytea")
 
 
 def export(data: Path, *arguments: str, **environ: str) -> Ran:
@@ -35,32 +26,19 @@ def export(data: Path, *arguments: str, **environ: str) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def ledger() -> Iterator[str]:
-    """Return the URL of a ledger with the same log as the data folder."""
+def ledger(told: Path) -> Iterator[str]:
+    """Return the URL of a ledger with the same log as the data folder, byte for byte."""
+    archive = SqliteStore.read_only(told)
     with running_server() as server:
         make_template(server)
         with fresh_ledger(server) as url:
+            fill_database(url, archive.log.rows())
             yield url
+    archive.close()
 
 
 def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
-
-
-def copy(url: str, data: Path) -> None:
-    """Copy a log into PostgreSQL, byte for byte."""
-    archive = SqliteStore.read_only(data)
-    options = "-c search_path=shipslog"
-    with (
-        psycopg.connect(url, options=options) as connection,
-        connection.cursor() as cursor,
-        cursor.copy(COPY) as copying,
-    ):
-        copying.set_types(TYPES)
-        for row in archive.log.rows():
-            recorded_at = decode(row.position, row.state).header.recorded_at
-            copying.write_row((*row[:4], recorded_at, row.state))
-    archive.close()
 
 
 @pytest.mark.parametrize("made", ["ndjson", "csv"])
@@ -128,10 +106,6 @@ def test_a_folder_that_is_not_there_is_said(told: Path, tmp_path: Path) -> None:
 def test_both_engines_give_the_same_bytes(
     told: Path, ledger: str, made: str, query: tuple[str]
 ) -> None:
-    with psycopg.connect(ledger) as connection:
-        row = connection.execute("SELECT count(*) FROM shipslog.stored_events").fetchone()
-    if row == (0,):
-        copy(ledger, told)
     here = export(told, "--format", made, *query)
     there = export(told, "--format", made, *query, SHIPSLOG_DATABASE_URL=ledger)
     assert there.code == 0, there.err
@@ -165,7 +139,7 @@ async def test_a_server_gives_what_its_store_has(tmp_path: Path) -> None:
 
 def test_a_killed_export_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     data, file = tmp_path / "data", tmp_path / "out"
-    fill(data, rows(30_000))
+    fill_folder(data, rows(30_000))
     command = [str(SHIPSLOG), "export", "-o", str(file)]
     running = subprocess.Popen(command, env=os.environ | {"SHIPSLOG_DATA": str(data)})
     try:

@@ -75,7 +75,7 @@ def test_the_fields_stand_in_the_order_of_the_contract() -> None:
     assert log.export(log.select("ndjson")).startswith(b'{"position":1,"header":"{\\"stream\\":')
 
 
-@pytest.mark.parametrize("length", [1, 7, 64, 200])
+@pytest.mark.parametrize("length", [1, 7, 200])
 def test_any_two_parts_are_the_whole(length: int) -> None:
     log = FewEvents([stored(n) for n in range(150)], length)
     whole = log.export(log.select("ndjson"))
@@ -85,11 +85,11 @@ def test_any_two_parts_are_the_whole(length: int) -> None:
 
 
 def test_no_chunk_is_large_because_the_stretch_is() -> None:
-    log = FewEvents([stored(n) for n in range(200)], 200)
-    (stretch,) = log.stretches(after=0, upto=200)
+    log = FewEvents([stored(n) for n in range(600)], 600)
+    (stretch,) = log.stretches(after=0, upto=600)
     made = list(chunks(stretch, Filter()))
-    assert [chunk.last for chunk in made] == [64, 128, 192, 200]
-    assert sum(chunk.matched for chunk in made) == 200
+    assert [chunk.last for chunk in made] == [256, 512, 600]
+    assert sum(chunk.matched for chunk in made) == 600
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ async def die_at_all(here: Installation, folder: Path) -> None:
         where = await dies_at(here, folder, people, moment)
         found = await examined(here, folder, people, f"moment-{moment}")
         faults += [f"{fault} (at {moment}: {where})" for fault in found]
+        sys.stderr.write(f"{moment} {where}: {len(found)} faults\n")
     here.program = [SHIPSLOG]
     await asyncio.to_thread(here.start)
     await deployed(people, "1.1.0")
@@ -81,9 +82,10 @@ async def dies_at(here: Installation, folder: Path, people: Operators, moment: i
 
 
 async def deployed(people: Operators, version: str) -> None:
-    """Deploy, and wait until nothing is under way."""
+    """Deploy, unless an earlier wish is still under way, and wait until nothing is."""
 
-    await people.deploy(SERVICE, version)
+    if not await people.statuses():
+        await people.deploy(SERVICE, version)
     assert await eventually(lambda: is_settled(people), SETTLE_SECONDS)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -191,7 +192,7 @@ async def test_left_to_itself_it_renews_when_a_third_has_gone(queue: Queue, watc
         (tenure,) = await leases.claim(1)
         for renewals in (1, 2, 3):
             watch.pass_by(SHORT / 3 + 0.01)
-            await until(lambda renewals=renewals: len(queue.renewed) == renewals)
+            await until(partial(was_renewed, queue, renewals))
         tenure.require()
 
 
@@ -219,6 +220,10 @@ async def at_work(queue: Queue, watch: Watch) -> AsyncGenerator[Leases]:
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+def was_renewed(queue: Queue, times: int) -> bool:
+    return len(queue.renewed) == times
 
 
 async def until(claim: Callable[[], bool]) -> None:

@@ -104,7 +104,11 @@ def _matching(pattern: str, example: str) -> Kind:
 
 def _one_of(kind: type[StrEnum]) -> Kind:
     values = [one.value for one in kind]
-    return replace(_among(*values), read=lambda text: kind(text) if text in values else None)
+
+    def read(text: str) -> StrEnum | None:
+        return kind(text) if text in values else None
+
+    return replace(_among(*values), read=read)
 
 
 def _among(*values: str) -> Kind:

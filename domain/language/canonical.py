@@ -6,8 +6,9 @@ time; whatever else there may be is left to the library.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring
+from typing import cast
 
 import rfc8785
 
@@ -36,21 +37,26 @@ class _UnusualError(Exception):
 def _text(value: Value) -> str:
     kind = type(value)
     if kind is str:
-        return encode_basestring(value)  # type: ignore[arg-type]
+        return encode_basestring(cast("str", value))
     if value is None:
         return "null"
     if kind is bool:
         return "true" if value else "false"
     if kind is int or kind is float:
-        return _number(value)  # type: ignore[arg-type]
+        return _number(cast("float", value))
     if isinstance(value, Mapping):
-        if not all(type(key) is str and key.isascii() for key in value):
-            raise _UnusualError  # keys are in the order of UTF-16
-        inner = [f"{encode_basestring(key)}:{_text(value[key])}" for key in sorted(value)]
-        return "{" + ",".join(inner) + "}"
+        return _object(cast("Mapping[object, Value]", value))
     if kind is list or kind is tuple:
-        return "[" + ",".join([_text(one) for one in value]) + "]"  # type: ignore[attr-defined]
+        return "[" + ",".join([_text(one) for one in cast("Sequence[Value]", value)]) + "]"
     raise _UnusualError
+
+
+def _object(fields: Mapping[object, Value]) -> str:
+    # Keys are in the order of UTF-16, which of ASCII is the usual one.
+    if not all(type(key) is str and key.isascii() for key in fields):
+        raise _UnusualError
+    keys = sorted(cast("Mapping[str, Value]", fields))
+    return "{" + ",".join([f"{encode_basestring(key)}:{_text(fields[key])}" for key in keys]) + "}"
 
 
 def _number(value: float) -> str:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Iterator
 from time import perf_counter
 
-
 LEAST = 50
 """Answers in a round, however long they take."""
 
@@ -41,10 +40,13 @@ async def ask(
 ) -> tuple[int, float]:
     """Return how many answers came, and in how many seconds: in so many at least."""
     answered = 0
+    enough = asyncio.Event()
 
     def count() -> None:
         nonlocal answered
         answered += 1
+        if answered == LEAST:
+            enough.set()
 
     loop = asyncio.get_running_loop()
     transports: list[asyncio.BaseTransport] = []
@@ -52,8 +54,9 @@ async def ask(
     for _ in range(connections):
         opened = await loop.create_connection(lambda: Asking(requests, count), "127.0.0.1", port)
         transports.append(opened[0])
-    while (lasted := perf_counter() - began) < seconds or answered < LEAST:
-        await asyncio.sleep(seconds / 10)
+    await asyncio.sleep(seconds)
+    await enough.wait()
+    lasted = perf_counter() - began
     for transport in transports:
         transport.close()
     return answered, lasted

@@ -17,7 +17,7 @@ from .crowd import DEEP, at_work, busiest, nothing_is_lost_or_doubled, settled
 from .owners import Owners
 
 SIZE = "256m"
-MANY, MORE = 15, 40
+MANY, MORE = 10, 15
 FULL = "No space left on device"
 
 pytestmark = pytest.mark.system
@@ -42,7 +42,7 @@ def server(disk: Path) -> Iterator[PostgresServer]:
 async def test_a_full_disk_of_the_database_is_a_pause(
     cluster: Cluster, server: PostgresServer, disk: Path
 ) -> None:
-    people = await at_work(cluster, 2, MANY, "1s")
+    people = await at_work(cluster, 2, MANY, "300ms")
     async with Owners(cluster.url) as owners:
         await busiest(cluster, owners)
         fill(disk)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -15,9 +15,10 @@ from functools import partial
 import msgspec
 
 from ...domain.errors import NotFoundError
+from ...domain.event import Recorded
 from .folding import Parked
 from .part import Part
-from .source import Source
+from .source import Ahead, Source
 from .threads import WorkingThread
 from .views import Standing, Views
 
@@ -91,13 +92,21 @@ class Projector:
 
     async def catch_up(self) -> int:
         """Apply everything that is in the log by now and return the position reached."""
-        size = LEAST_PAGE
-        while True:
-            async with self._turn:
-                taken = await self._take_page(size)
-            if taken < size:
-                return self.position
-            size = min(2 * size, LARGEST_PAGE)
+        size, ahead = LEAST_PAGE, Ahead(self._log)
+        try:
+            while True:
+                async with self._turn:
+                    events = await ahead.page(self.position, size)
+                    larger = min(2 * size, LARGEST_PAGE)
+                    if is_full := len(events) == size:
+                        ahead.begin(events[-1].position, larger)
+                    if events:
+                        await self._apply(events)
+                if not is_full:
+                    return self.position
+                size = larger
+        finally:
+            ahead.cancel()
 
     async def rebuild(self) -> Rebuilt:
         """Fold the whole log beside the views, which are read and follow on, and swap them."""
@@ -137,17 +146,14 @@ class Projector:
             self._tell(None)
         return Rebuilt(position, sum(part.folded for part in parts), time.monotonic() - began)
 
-    async def _take_page(self, size: int) -> int:
+    async def _apply(self, events: Sequence[Recorded]) -> None:
         began = time.monotonic()
-        events = await self._log.page(after=self.position, limit=size)
-        if events:
-            position, parked = await self._thread.do(partial(self.views.apply, events))
-            self._tell({e.header.stream for e in events})
-            self._advance(position)
-            for one in parked:
-                self._observer.stopped(one)
-            self._observer.applied(position, self.head, time.monotonic() - began)
-        return len(events)
+        position, parked = await self._thread.do(partial(self.views.apply, events))
+        self._tell({e.header.stream for e in events})
+        self._advance(position)
+        for one in parked:
+            self._observer.stopped(one)
+        self._observer.applied(position, self.head, time.monotonic() - began)
 
     def _tell(self, streams: AbstractSet[str] | None) -> None:
         for listener in self.listeners:

@@ -28,7 +28,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.dialects.sqlite import dialect, insert
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateTable
 
 from .read_model import PARKED, ReadModel
@@ -94,7 +94,8 @@ class SqliteViews(Views):
 
     def is_poison(self, error: Exception) -> bool:
         """Blame an event, but not for a full disk, a lost file or no memory."""
-        return not isinstance(error, OperationalError | MemoryError)
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        return not isinstance(cause, sqlite3.OperationalError | MemoryError)
 
     def clear(self) -> None:
         """Implement `Views.clear`."""
@@ -154,7 +155,8 @@ class SqliteViews(Views):
 
 class _Storage:
     def put(self, db: Connection, table: Table, rows: Sequence[Row]) -> None:
-        db.exec_driver_sql(_upsert(table), list(rows))
+        # SQLAlchemy's way of handing rows on takes as long as storing a few of them.
+        _driver(db).executemany(_upsert(table), rows)
 
     add = put
 

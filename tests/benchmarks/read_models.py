@@ -1,6 +1,7 @@
-"""How fast the read models catch up, and whether their pages slow down as the log grows.
+"""Read models: how fast they catch up, how soon they show, and whether their pages slow down.
 
-Run from the checkout: `.venv/bin/python -m tests.benchmarks.read_models [EVENTS]`.
+Run from the checkout: `.venv/bin/python -m tests.benchmarks.read_models [EVENTS]`. Ours and the
+library's are measured in turn, on each engine, and the ratio is that of the same round.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,28 +17,77 @@ from shipslog.adapters.store.sqlite.connections import Readers
 from shipslog.adapters.store.sqlite.reading import SqliteReader
 from shipslog.projections import READ_MODELS, audit, deployments, history, targets
 from shipslog.projections.follower import Page, Projector, SqliteViews, Views
+from tests.databases import fresh_ledger, make_template, running_server
+from tests.projections.telling import everything
 
+from .figures import Goal, line, told
+from .following import catching_up, library
 from .generated_log import generate
 
 SMALL, LARGE = 1_000, 100_000
 ROUNDS = 300
+REPEATS = 5
+SHARE = 10
+"""The library gets so much less to do: at its pace all of it would take minutes."""
+VISIBLE_MS = 3.0
 PLACE = ("env-007", "web")
+GOALS = (
+    Goal("PostgreSQL", "ProjectionRunner", 30),
+    Goal("SQLite", "library, row by row", 20),
+)
 
 
 def main(large: int) -> None:
-    """Print the speed of catching up and the medians of each page at both sizes."""
-    with tempfile.TemporaryDirectory() as folder:
-        few, many = (caught_up(Path(folder), events) for events in (SMALL, large))
-        print(f"{'page, median us':<22}{SMALL:>12,}{large:>12,}{'ratio':>8}")
-        for name in questions(few):
-            before, after = median(questions(few)[name]), median(questions(many)[name])
-            print(f"{name:<22}{before:>12.0f}{after:>12.0f}{after / before:>8.2f}")
-        few.close()
-        many.close()
+    """Print each part."""
+    with tempfile.TemporaryDirectory() as folder, running_server() as server:
+        make_template(server)
+        rates: defaultdict[str, list[float]] = defaultdict(list)
+        with fresh_ledger(server) as long, fresh_ledger(server) as short:
+            catching_up.fill(long, large)
+            head = catching_up.fill(short, large // SHARE)
+            ledger = Path(folder) / "ledger.db"
+            generate(ledger, large)
+            events = list(SqliteReader(Readers(ledger)).scan(upto=large // SHARE))
+            for n in range(REPEATS):
+                rates["PostgreSQL"].append(asyncio.run(catching_up.on_postgres(long)))
+                rates["ProjectionRunner"].append(library.on_postgres(short, head))
+                views, theirs = Path(folder) / f"views-{n}.db", Path(folder) / f"peer-{n}.db"
+                rates["SQLite"].append(asyncio.run(catching_up.on_sqlite(ledger, views)))
+                rates["library, row by row"].append(library.on_sqlite(theirs, events))
+        told(rates, "events/s", GOALS)
+        print()
+        with fresh_ledger(server) as url:
+            asyncio.run(show_visible(url, Path(folder)))
+        print()
+        show_pages(Path(folder), large)
+
+
+async def show_visible(url: str, folder: Path) -> None:
+    """Print how long after its append began an event is in the rows."""
+    story = await everything()
+    events = await story.ledger.page(after=0, limit=10_000)
+    for name, taken in (
+        ("SQLite", await catching_up.visible_on_sqlite(folder / "store", events)),
+        ("PostgreSQL", await catching_up.visible_on_postgres(url, events)),
+    ):
+        cuts = statistics.quantiles(taken, n=100)
+        print(f"appended -> visible, {name}: p50 {cuts[49]:.2f} ms, p99 {cuts[98]:.2f} ms")
+        print(line(f"visible p99 ms, {name}", "1 ms", cuts[98], VISIBLE_MS, most=True))
+
+
+def show_pages(folder: Path, large: int) -> None:
+    """Print the medians of each page at both sizes."""
+    few, many = (caught_up(folder, events) for events in (SMALL, large))
+    print(f"{'page, median us':<22}{SMALL:>12,}{large:>12,}{'ratio':>8}")
+    for name in questions(few):
+        before, after = median(questions(few)[name]), median(questions(many)[name])
+        print(f"{name:<22}{before:>12.0f}{after:>12.0f}{after / before:>8.2f}")
+    few.close()
+    many.close()
 
 
 def caught_up(folder: Path, events: int) -> Views:
-    """Return views of a new log of so many events; print how fast they caught up."""
+    """Return views of a new log of so many events."""
     path = folder / f"ledger-{events}.db"
     generate(path, events)
     views = SqliteViews(folder / f"views-{events}.db", READ_MODELS)
@@ -48,10 +99,7 @@ async def catch_up(path: Path, views: Views) -> None:
     """Follow a log to its head."""
     projector = Projector(SqliteReader(Readers(path)), views)
     await projector.open()
-    began = time.perf_counter()
-    position = await projector.catch_up()
-    seconds = time.perf_counter() - began
-    print(f"caught up {position:>9,} events at {position / seconds:>8,.0f}/s")
+    await projector.catch_up()
     await projector.close()
 
 

@@ -71,7 +71,7 @@ class _Task:
 class _Sending:
     """A group on its way: who waits for it, what it names, and what it was decided on."""
 
-    __slots__ = ("attempt", "batch", "facts", "group", "tasks")
+    __slots__ = ("attempt", "batch", "facts", "group", "is_stored", "tasks")
 
     def __init__(self, tasks: Sequence[_Task], facts: Facts, group: Group) -> None:
         self.tasks = tasks
@@ -79,6 +79,8 @@ class _Sending:
         self.group = group
         self.attempt = 0
         self.batch = Batch(facts)
+        self.is_stored = False
+        """Whether the database has said so; its callers may still wait for a flush."""
 
     def decide(self, facts: Facts) -> Batch:
         """Decide anew, each task for itself."""
@@ -250,6 +252,7 @@ class Writer:
         for task in sending.tasks:
             if task.result is not None and not task.result.known:
                 task.result = answer.placed(task.result, start)
+        sending.is_stored = True
         self._recorded_at = max(self._recorded_at, answer.recorded_at)
         rows = len(sending.batch.rows)
         if not rows:
@@ -260,7 +263,7 @@ class Writer:
         if self._known.head is not None:
             return
         end = head
-        for one in (sending, *(later for later in self._under_way if later is not sending)):
+        for one in (sending, *(later for later in self._under_way if not later.is_stored)):
             if one.batch.rows:
                 end += len(one.batch.rows)
                 self._known.learn(end, one.batch.versions)
@@ -290,7 +293,8 @@ class Writer:
         self._leave(sending)
 
     def _leave(self, sending: _Sending) -> None:
-        self._under_way.remove(sending)
+        if sending in self._under_way:
+            self._under_way.remove(sending)
         if not self._under_way:
             self._sent_to = 0
         self._go_on()
@@ -318,9 +322,8 @@ class Writer:
             for task in waiting:
                 task.error = error
                 task.answer()
-        finally:
-            self._opening = None
-            self._go_on()
+        self._opening = None
+        self._go_on()
 
     def _abandon(self, channel: Channel) -> None:
         if self._channel is channel:

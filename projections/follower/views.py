@@ -226,6 +226,11 @@ class Views(ABC):
     def announce(self, db: Connection, moved: Moved) -> None:  # noqa: B027 - nothing to do for a file of one process
         """Tell other processes, with the transaction's commit."""
 
+    def move(self, db: Connection, moved: Moved, newest: str) -> bool:
+        """Store a position if the one before still is that, and announce it; say whether it was."""
+        values = {"at": moved.after, "to": moved.position, "digest": newest}
+        return db.execute(MOVE, values).rowcount == 1
+
     def _apply(self, events: Sequence[Recorded], *, is_careful: bool) -> Applied:
         with self.writing() as db:
             at, mark, has_parked = db.execute(_AT).one()
@@ -243,10 +248,9 @@ class Views(ABC):
             else:
                 all_at_once(db, self.models, fresh, old)
             newest = fresh[-1]
-            digest = newest.header.payload_sha256
-            if db.execute(_MOVE, {"at": at, "to": newest.position, "digest": digest}).rowcount != 1:
+            moved = Moved(at, newest.position, {e.header.stream for e in fresh})
+            if not self.move(db, moved, newest.header.payload_sha256):
                 raise CorruptLogError(position=at, detail="somebody else moves the views")
-            self.announce(db, Moved(at, newest.position, {e.header.stream for e in fresh}))
             return Applied(newest.position, stopped)
 
 
@@ -267,7 +271,7 @@ _STANDING = select(PROGRESS.c.position, PROGRESS.c.newest)
 _AT = select(
     PROGRESS.c.position, PROGRESS.c.signature, exists(select(PARKED.c.model).limit(1))
 ).with_for_update(of=PROGRESS)
-_MOVE = (
+MOVE = (
     update(PROGRESS)
     .where(PROGRESS.c.position == bindparam("at"))
     .values(position=bindparam("to"), newest=bindparam("digest"))

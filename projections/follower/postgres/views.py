@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from typing import ClassVar, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, Text, bindparam, func, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ....domain.errors import OverloadedError
 from ..read_model import ReadModel
-from ..views import Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
+from ..views import MOVE, Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
 from . import schema
 from .connecting import IDLE_SECONDS, async_readers, readers, writer
 from .listening import Listening, announcement
@@ -204,6 +204,13 @@ class PostgresViews(Views):
         """Implement `Views.announce`."""
         driver(db).execute("SELECT pg_notify(%s, %s)", announcement(self.name, moved))
 
+    def move(self, db: Connection, moved: Moved, newest: str) -> bool:
+        """Implement `Views.move`, in one round trip."""
+        channel, payload = announcement(self.name, moved)
+        values = {"at": moved.after, "to": moved.position, "digest": newest}
+        told = {"channel": channel, "payload": payload}
+        return db.execute(_MOVE_AND_TELL, values | told).first() is not None
+
     async def _read(self, query: Callable[[Connection], Result]) -> Result:
         if self._async_readers is None:
             self._async_readers = async_readers(self.url, self.name)
@@ -240,6 +247,9 @@ class PostgresViews(Views):
 
 
 _PLACE = text("SELECT position, tableoid::bigint FROM progress")
+_MOVE_AND_TELL = MOVE.returning(
+    func.pg_notify(bindparam("channel", type_=Text), bindparam("payload", type_=Text))
+)
 _TRY = text("SELECT pg_try_advisory_lock(:lock)")
 _TOO_LARGE = "54"
 """Class of errors: more than an index or a row can hold."""

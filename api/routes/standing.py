@@ -76,11 +76,13 @@ async def _live_at(
 
 def _unmoved(db: Connection, environment: str, service: str, since: int) -> targets.Place | None:
     """Return what is live at a target if nothing after a position can have changed it."""
-    stream = target_stream(f"{environment}/{service}")
-    moves = (audit.Filters(stream=stream, topic=topic) for topic in _MOVING)
-    if any(audit.positions(db, one, after=since, limit=1) for one in moves):
-        return None
-    return targets.get(db, environment, service)
+    place = targets.get(db, environment, service)
+    if place is not None and place.position > since:
+        stream = target_stream(f"{environment}/{service}")
+        moves = (audit.Filters(stream=stream, topic=topic) for topic in _MOVING)
+        if any(audit.positions(db, one, after=since, limit=1) for one in moves):
+            return None
+    return place
 
 
 async def place_at(

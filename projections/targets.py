@@ -106,7 +106,7 @@ class Targets(ReadModel):
     """One row a target."""
 
     name: ClassVar[str] = "targets"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tables: ClassVar[tuple[Table, ...]] = (TABLE,)
     streams: ClassVar[tuple[str, ...]] = ("target:",)
 

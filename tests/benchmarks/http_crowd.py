@@ -12,6 +12,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from shipslog.api.client import Client
+from tests.benchmarks.figures import line
 from tests.system.crowds.crowd import crowd, most
 from tests.system.crowds.figures import memory_megabytes, seconds, stored
 from tests.system.documents import environment, pipeline
@@ -40,8 +41,8 @@ async def measure(installation: Installation, clients: int) -> None:
             print(f"{clients:,} clients got {dict(asking.statuses)}, {asking.broken} were cut off")
     ratio = median(crowded) / median(calm)
     print(f"calm {median(calm):.3f} s, crowded {median(crowded):.3f} s a deployment")
-    print(f"crowded / calm {ratio:.2f}   goal at most {GOAL}   memory ", end="")
-    print(f"{memory_megabytes(installation):.0f} MB   {'reached' if ratio <= GOAL else 'missed'}")
+    print(f"memory of the server {memory_megabytes(installation):.0f} MB")
+    print(line("a deployment, 10,000 clients", "none", ratio, GOAL, most=True))
 
 
 async def a_few(client: Client) -> float:

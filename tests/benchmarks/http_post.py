@@ -14,10 +14,12 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks.http.measured import Line, asked, compare, server
+from tests.benchmarks.figures import Goal
+from tests.benchmarks.http.measured import asked, compare, server
 from tests.benchmarks.http.serving import REQUEST, environment_of
 
-LINES = (Line("many targets", "bare", 0.70), Line("one target", "bare", 0.70))
+MANY, ONE, BARE = "POST, many targets", "POST, one target", "bare aiohttp"
+GOALS = (Goal(MANY, BARE, 0.70), Goal(ONE, BARE, 0.70))
 
 
 def requests(said: dict[str, Any]) -> Iterator[bytes]:
@@ -33,7 +35,7 @@ def requests(said: dict[str, Any]) -> Iterator[bytes]:
 def main() -> None:
     """Print what an answer costs, ours and the limit."""
     with server("many") as many, server("line") as line, server("bare", asked(many)) as bare:
-        compare({"bare": bare, "many targets": many, "one target": line}, requests, LINES)
+        compare({BARE: bare, MANY: many, ONE: line}, requests, GOALS)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.benchmarks.http.measured import Line, asked, compare, in_turn, server, together
+from tests.benchmarks.figures import Goal
+from tests.benchmarks.http.measured import asked, compare, in_turn, server, together
 
-LINES = (Line("memory", "bare", 0.90), Line("database", "bare", 0.65))
+MEMORY, DATABASE, BARE = "GET status, memory", "GET status, database", "bare aiohttp"
+GOALS = (Goal(MEMORY, BARE, 0.90), Goal(DATABASE, BARE, 0.65))
 
 
 def requests(said: dict[str, Any]) -> Iterator[bytes]:
@@ -24,7 +26,8 @@ def requests(said: dict[str, Any]) -> Iterator[bytes]:
 def main() -> None:
     """Print what an answer costs, ours and the limit."""
     with together("memory", "database") as ours, server("bare", asked(ours["memory"])) as bare:
-        compare({"bare": bare, **ours}, requests, LINES)
+        servers = {BARE: bare, MEMORY: ours["memory"], DATABASE: ours["database"]}
+        compare(servers, requests, GOALS)
 
 
 if __name__ == "__main__":

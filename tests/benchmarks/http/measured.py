@@ -14,6 +14,8 @@ from urllib.request import Request, urlopen
 
 import msgspec
 
+from tests.benchmarks.figures import Goal, line
+
 from .load import ask
 
 ROOT = Path(__file__).parents[3]
@@ -40,14 +42,6 @@ class Cost(NamedTuple):
     """Processor time of the server for each answer, microseconds."""
 
 
-class Line(NamedTuple):
-    """One figure to reach."""
-
-    ours: str
-    limit: str
-    goal: float
-
-
 @contextmanager
 def server(kind: str, body: str = "") -> Generator[Server]:
     """Give a server of this kind, ended afterwards; a bare one answers with `body`."""
@@ -68,7 +62,7 @@ def server(kind: str, body: str = "") -> Generator[Server]:
         process.wait()
 
 
-def compare(servers: Mapping[str, Server], write: Writing, lines: Sequence[Line]) -> None:
+def compare(servers: Mapping[str, Server], write: Writing, lines: Sequence[Goal]) -> None:
     """Measure all servers in turn, several rounds, and print medians and ratios."""
     found: dict[str, list[Cost]] = {name: [] for name in servers}
     for warm in (True, *[False] * ROUNDS):
@@ -80,16 +74,13 @@ def compare(servers: Mapping[str, Server], write: Writing, lines: Sequence[Line]
         rate, micros = median(c.rate for c in costs), median(c.micros for c in costs)
         print(f"{name:22} {rate:>9,.0f} answers/s   {micros:7.1f} us of processor each")
     print()
-    for ours, limit, goal in lines:
+    for ours, limit, goal, _ in lines:
         # Of each round for itself: what disturbs the machine disturbs both in the same moment.
         pairs = list(zip(found[ours], found[limit], strict=True))
         rate = median(one.rate / other.rate for one, other in pairs)
         processor = median(other.micros / one.micros for one, other in pairs)
-        reached = "reached" if processor >= goal else "missed"
-        print(
-            f"{ours:14} / {limit:14} throughput {rate:5.2f}, by processor time {processor:5.2f}"
-            f"   goal {goal:4.2f}   {reached}"
-        )
+        print(line(ours, f"{limit}, processor time", processor, goal))
+        print(line(ours, f"{limit}, answers/s", rate, goal))
 
 
 def measure(one: Server, requests: Iterator[bytes]) -> Cost:

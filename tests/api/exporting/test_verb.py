@@ -3,8 +3,8 @@
 import asyncio
 import json
 import os
-import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -14,9 +14,8 @@ import pytest
 from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.access import Role
 from tests.api.http.served import Served, serve
-from tests.api.run_cli import SHIPSLOG, Ran, run_here
-from tests.benchmarks.exporting.logs import fill_database, fill_folder
-from tests.benchmarks.generated_log import rows
+from tests.api.run_cli import Ran, run_here
+from tests.benchmarks.exporting.logs import fill_database
 from tests.databases import fresh_ledger, make_template, running_server
 
 
@@ -137,22 +136,32 @@ async def test_a_server_gives_what_its_store_has(tmp_path: Path) -> None:
         assert names(tmp_path) == ["data", "there.csv", "there.csv.manifest.json"]
 
 
-def test_a_killed_export_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    data, file = tmp_path / "data", tmp_path / "out"
-    fill_folder(data, rows(30_000))
-    command = [str(SHIPSLOG), "export", "-o", str(file)]
-    running = subprocess.Popen(command, env=os.environ | {"SHIPSLOG_DATA": str(data)})
-    try:
-        while not [part for part in tmp_path.glob("out.*.part") if part.stat().st_size]:
-            assert running.poll() is None
-        running.send_signal(signal.SIGKILL)
-    finally:
+HANGING = """
+import sys, time
+from shipslog.api import cli
+from shipslog.api.verbs.export import writing
+
+def hang(*_):
+    print("written", flush=True)
+    time.sleep(1000)
+
+writing._describe = hang
+cli.run(["export", "-o", sys.argv[1]])
+"""
+
+
+def test_a_killed_export_leaves_nothing_that_looks_whole(told: Path, tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    command = [sys.executable, "-c", HANGING, str(file)]
+    environ = os.environ | {"SHIPSLOG_DATA": str(told)}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE) as running:
+        assert running.stdout
+        assert running.stdout.readline() == b"written\n"
         running.kill()
-        running.wait()
-    (part,) = tmp_path.glob("out.*.part")
-    assert part.read_bytes()
-    assert not file.exists()
-    ran = export(data, "-o", str(file), "--resume", "--json")
+    (part,) = tmp_path.iterdir()
+    assert part.name.endswith(".part")
+    part.write_bytes(part.read_bytes()[:-100_000])
+    ran = export(told, "-o", str(file), "--resume", "--json")
     assert ran.code == 0, ran.err
     assert json.loads(ran.out)["content"]["sha256"] == sha256(file.read_bytes()).hexdigest()
-    assert not part.exists()
+    assert names(tmp_path) == ["out", "out.manifest.json"]

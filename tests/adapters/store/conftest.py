@@ -1,5 +1,6 @@
 """A server for the session and a ledger for each test that asks for one."""
 
+import gc
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -9,6 +10,13 @@ import pytest
 from shipslog.adapters.store.postgres_server import PostgresServer
 from tests.conftest import MAY_BE_MISSING
 from tests.databases import FIFTEEN, fresh_ledger, make_template, running_server
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """Let who leaves a connection open be warned of it, and not a later test."""
+    yield
+    gc.collect(1)
 
 
 @pytest.fixture(scope="session")

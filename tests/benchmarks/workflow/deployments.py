@@ -21,8 +21,8 @@ from tests.benchmarks.peers.running import has, measured, run
 from tests.databases import administer, fresh_ledger, make_template, running_server
 
 QUICK = "--quick" in sys.argv
-ROUNDS = 3 if QUICK else 5
-ONE_BY_ONE, AT_ONCE = (20, 256) if QUICK else (60, 1024)
+ROUNDS = 2 if QUICK else 5
+ONE_BY_ONE, AT_ONCE = (10, 96) if QUICK else (60, 1024)
 CROWD = 32
 DBOS_PROCESSES, DBOS_THREADS = 2, 4
 GOALS = (

@@ -62,7 +62,7 @@ def many(seeds: range, jobs: int, explain: int) -> int:
         say("")
         for line in explained(seed):
             say(line)
-    missing = summary.unreached if len(seeds) >= ENOUGH else []
+    missing = summary.unreached if summary.schedules >= ENOUGH else []
     for name in missing:
         say(f"not reached: {name}")
     return 1 if summary.failed or missing else 0
@@ -70,10 +70,10 @@ def many(seeds: range, jobs: int, explain: int) -> int:
 
 def report(summary: Summary, seeds: range, seconds: float) -> None:
     say(
-        f"{summary.schedules:,} schedules of seeds {seeds[0]} to {seeds[-1]}: "
+        f"{summary.schedules:,} schedules of seeds from {seeds[0]} on: "
         f"{len(summary.failed)} with violations"
     )
-    if not summary.failed:
+    if summary.schedules and not summary.failed:
         bound = 3 / summary.schedules
         say(f"the rate of failing schedules is below {bound:.1g} with 95 % confidence")
     say(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .fakes.server import Weather
 
-HORIZON = 12.0
+HORIZON = 9.0
 """Seconds after which nothing new goes wrong."""
 
 MOMENTS: dict[str, tuple[float, float]] = {
@@ -46,6 +46,7 @@ STRIKES: dict[str, tuple[str, str, int]] = {
     "store unreachable": ("commit", "unreachable", 60),
     "read fails": ("read", "fails", 600),
     "hint lost": ("hint", "lost", 60),
+    "hint twice": ("echo", "twice", 60),
     "sender dies": ("send", "late", 30),
     "writer dies": ("append", "late", 30),
     "platform refuses": ("platform", "down", 60),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +17,8 @@ from .town import Plan
 
 BATCH = 125
 """Seeds that one process carries out before it takes the next ones."""
+COLLECTED = 25
+"""Schedules after which their garbage is collected."""
 
 KINDS_OF_MOMENTS = {*MOMENTS} - {"step clock", "nudge clock"}
 SOMETIMES = (
@@ -73,27 +76,42 @@ class Summary:
 def batch(seeds: Sequence[int]) -> Summary:
     """Carry out the schedules of some seeds."""
     summary = Summary()
+    # A schedule leaves cycles behind; what was there before it need not be looked at for them.
     gc.disable()
+    gc.freeze()
     try:
         for number, seed in enumerate(seeds):
             summary.add(run(Plan.of(seed)))
-            if number % 20 == 0:
+            if number % COLLECTED == 0:
                 gc.collect()
     finally:
+        gc.unfreeze()
         gc.enable()
     return summary
 
 
 def simulate(seeds: range, jobs: int, tell: Callable[[Summary], None]) -> Summary:
-    """Carry out the schedules of all seeds in several processes; `tell` hears of each batch."""
+    """Carry out the schedules of all seeds in several processes; `tell` hears of each batch.
+
+    Interrupted, it returns what has been done until then.
+    """
     summary = Summary()
     parts = [seeds[at : at + BATCH] for at in range(0, len(seeds), BATCH)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(parts)), mp_context=context) as pool:
-        for part in pool.map(batch, parts):
-            summary.join(part)
-            tell(summary)
+    count = min(jobs, len(parts))
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_go_on_to_the_end) as pool:
+        try:
+            for part in pool.map(batch, parts):
+                summary.join(part)
+                tell(summary)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
     return summary
+
+
+def _go_on_to_the_end() -> None:
+    # The interrupt is for who waits; what is under way is finished first.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def explained(seed: int) -> Iterator[str]:

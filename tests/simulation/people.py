@@ -28,7 +28,7 @@ LISTEN = "10.0.0.1:80"
 PATIENCE_SECONDS = 3.0
 """How long somebody waits for an answer before asking again."""
 AGAIN_SECONDS = 0.3
-LAST_WISH = 9.0
+LAST_WISH = 7.0
 
 VERSIONS = {"1": 8, "2": 3, "3": 3, "4": 1, "5": 2, "6": 2}
 """How often each kind of version is asked for; see `world.py`."""

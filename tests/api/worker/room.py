@@ -95,7 +95,7 @@ class Room:
         workshop = Workshop(self.ledger, streams, outside, "sub_system", _unnoticed)
         keeper = Keeper(workshop)
         leases = Leases("worker", self.ledger)
-        worker = Worker(leases, workshop, keeper)
+        self.worker = worker = Worker(leases, workshop, keeper)
 
         async def named() -> list[str]:
             return [TARGET]

@@ -28,6 +28,11 @@ END_WRITERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE query LIKE '%append_events%' AND pid <> pg_backend_pid() AND datname = current_database()
 """
+ORDER_LOCK = "SELECT pg_advisory_lock(7887012594)"
+END_WAITING = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE wait_event = 'advisory' AND datname = current_database()
+"""
 # It returns when they have ended, and with them their sockets.
 END_IDLE = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
@@ -48,7 +53,6 @@ async def test_a_backend_that_is_ended_leaves_an_outcome_that_the_command_settle
     database: str,
 ) -> None:
     store = await PostgresStore.open(database, terms=Terms(Release.AFTER_FLUSH))
-    unknown = 0
     for number in range(150):
         append = one("a", number + 1)
         try:
@@ -57,11 +61,25 @@ async def test_a_backend_that_is_ended_leaves_an_outcome_that_the_command_settle
                 await asyncio.to_thread(carry_out, database, END_WRITERS)
             await waiting
         except (OutcomeUnknownError, StoreUnreachableError):
-            unknown += 1
             assert (await settled(store, append)).last == number + 1
     assert await store.log.head() == 150
-    assert unknown
     assert list(store.log.verify()) == []
+    await store.close()
+
+
+async def test_a_backend_that_is_ended_amid_an_append_leaves_it_unknown(database: str) -> None:
+    store = await PostgresStore.open(database, terms=Terms(Release.AFTER_FLUSH))
+    await store.log.append(one("a", 1))
+    with psycopg.connect(database, autocommit=True) as other:
+        # Who has the order lock keeps the append where it is until its backend is ended.
+        other.execute(ORDER_LOCK)
+        waiting = asyncio.create_task(store.log.append(one("a", 2)))
+        while not carry_out(database, END_WAITING):  # noqa: ASYNC110 - the server's
+            await asyncio.sleep(0.01)
+        with pytest.raises(OutcomeUnknownError):
+            await waiting
+    assert (await settled(store, one("a", 2))).last == 2
+    assert await store.log.head() == 2
     await store.close()
 
 

@@ -88,12 +88,19 @@ def arguments() -> argparse.Namespace:
 
 def exists(benchmark: Benchmark) -> bool:
     """Say whether a benchmark is part of this checkout."""
-    return (Path(__file__).parent / f"{benchmark.name.replace('.', '/')}.py").exists()
+    return source(benchmark.name).exists()
+
+
+def source(name: str) -> Path:
+    """Return the file of a benchmark."""
+    return Path(__file__).parent / f"{name.replace('.', '/')}.py"
 
 
 def run(name: str, *, is_quick: bool, failed: list[str]) -> Iterator[Figure]:
     """Run a benchmark, show what it prints, and yield the figures in it."""
-    program = [sys.executable, "-m", f"tests.benchmarks.{name}", *(["--quick"] if is_quick else [])]
+    program = [sys.executable, "-m", f"tests.benchmarks.{name}"]
+    if is_quick and "--quick" in source(name).read_text():
+        program.append("--quick")
     with subprocess.Popen(program, cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
         assert process.stdout
         for text in process.stdout:

@@ -1,6 +1,6 @@
 """Read models: how fast they catch up, how soon they show, and whether their pages slow down.
 
-Run from the checkout: `.venv/bin/python -m tests.benchmarks.read_models [EVENTS]`. Ours and the
+Run from the checkout: `.venv/bin/python -m tests.benchmarks.read_models [--quick]`. Ours and the
 library's are measured in turn, on each engine, and the ratio is that of the same round.
 """
 
@@ -138,4 +138,4 @@ def median(ask: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else LARGE)
+    main(10_000 if "--quick" in sys.argv else LARGE)

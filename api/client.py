@@ -32,6 +32,9 @@ ANSWER_SECONDS = 60.0
 OPEN_SECONDS = 20.0
 """How long a request that was cut off is repeated."""
 LONG_SECONDS = 3600.0
+"""How long a document may take that is made of the whole log."""
+SEARCH_SECONDS = 600.0
+"""How long a download may bring nothing: where little matches, much is read for a line."""
 SILENCE_SECONDS = 45.0
 """How long an event stream may say nothing; its heartbeat comes every 15 s."""
 STREAM_BUFFER = 1024 * 1024
@@ -174,7 +177,7 @@ class Client:
     @asynccontextmanager
     async def download(self, path: str, params: Params) -> AsyncGenerator[Download]:
         """Give an answer as it comes. Errors: CutOffError where it breaks off, also meanwhile."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SEARCH_SECONDS)
         options = {"headers": {"Accept": "*/*"}, "timeout": timeout}
         async with self._ask("GET", _with(path, params), options) as response:
             position = int(response.headers.get("Ledger-Position", "0"))

@@ -73,8 +73,7 @@ class Downloads:
         with self._counted():
             async with aclosing(self._made(call, chunks)) as made:
                 async for _ in made:
-                    if call.request.transport is None:
-                        raise ConnectionResetError
+                    pass
 
     async def end(self, _app: web.Application) -> None:
         """Cut every export off; clients go on with the next server."""
@@ -87,6 +86,9 @@ class Downloads:
             async for batch in coming:
                 for chunk in batch:
                     yield chunk.content
+                # Where nothing matches, nothing is written, and no write tells who is still there.
+                if call.request.transport is None:
+                    raise ConnectionResetError
                 if not await call.may_go_on():
                     raise UnauthenticatedError
 

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PATCHES = Path(__file__).with_name("patches")
 COPIED = ("adapters", "api", "domain", "projections", "shipslog", "tests", "pyproject.toml")
-RUNS_FOR = 120.0
+RUNS_FOR = 300.0
 """Seconds after which a run has noticed nothing."""
 FAILED = 1
 """The exit code of a suite that has failed; any other says that it could not run."""

@@ -16,6 +16,7 @@ from .town import Plan
 COUNT = 100_000
 ENOUGH = 2_000
 """With so many schedules everything that happens sometimes must have happened."""
+INTERRUPTED = 130
 EXPLAINED = 3
 """How many seeds that fail are shrunk and shown."""
 
@@ -65,6 +66,8 @@ def many(seeds: range, jobs: int, explain: int) -> int:
     missing = summary.unreached if summary.schedules >= ENOUGH else []
     for name in missing:
         say(f"not reached: {name}")
+    if summary.schedules < len(seeds):
+        return INTERRUPTED
     return 1 if summary.failed or missing else 0
 
 

@@ -74,3 +74,23 @@ def test_a_lease_that_its_own_worker_takes_again_finds_an_owner(seed: int) -> No
     wishes = tuple(Wish(at, "deploy", f"web 1.1.{n}") for n, at in enumerate((1.6, 2.1)))
     done = run(Plan(seed, 2, pauses, wishes, has_readers=False))
     assert done.violations == []
+
+
+@pytest.mark.parametrize("model", range(5))
+def test_poison_stops_one_stream_of_one_read_model(model: int) -> None:
+    poison = tuple(Fault("poison", at, whom=model) for at in range(12))
+    done = run(Plan(1, 1, poison, (Wish(0.0, "deploy", "web 1.1.0"),), has_readers=True))
+    assert done.violations == []
+
+
+def test_a_worker_that_hears_of_nothing_finds_its_work_all_the_same() -> None:
+    done = outcome(Fault("deaf", 0.0, much=20.0))
+    assert done.violations == []
+    assert done.reached["deployment.succeeded"]
+
+
+def test_what_has_ended_is_not_aborted() -> None:
+    wishes = (Wish(0.0, "deploy", "web 1.1.0"), Wish(8.0, "abort", whom=-1))
+    done = run(Plan(1, 1, (), wishes, has_readers=False))
+    assert done.violations == []
+    assert done.reached["refused state-conflict"]

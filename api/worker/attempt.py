@@ -11,7 +11,7 @@ import structlog
 from ...domain.commands import FinishStage
 from ...domain.deployment import StageStatus
 from ...domain.errors import FencedError, LedgerError, PlatformUnavailableError
-from ...domain.stages import CANCEL, PERFORM, Outcome, RetireSpec, RunSpec, Work
+from ...domain.stages import CANCEL, PERFORM, Outcome, RetireSpec, RunSpec, StartSpec, Work
 from ...domain.stages.work import errored, failed
 
 GRACE_SECONDS = 5.0
@@ -20,6 +20,8 @@ LATE_SECONDS = 1.0
 """What a try gets beyond its deadline that has no process to be ended by it."""
 STOP_SECONDS = 10.0
 """What a command gets to end when it is cancelled."""
+ON_ITS_WAY_SECONDS = 1.0
+"""What a start gets to be answered when it is cancelled."""
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
 
@@ -72,6 +74,9 @@ class Attempt:
         performing = asyncio.ensure_future(self._guarded(_within_deadline(self._work)))
         try:
             await asyncio.wait((stopping, performing), return_when=asyncio.FIRST_COMPLETED)
+            if not performing.done() and isinstance(self._work.stage.spec, StartSpec):
+                # A start that is on its way must not arrive after what undoes it.
+                await asyncio.wait([performing], timeout=ON_ITS_WAY_SECONDS)
             return performing.result() if performing.done() else None
         finally:
             stopping.cancel()

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import cache
+from threading import Lock
 from typing import Annotated, Any, ClassVar, Self, get_args
 
 import msgspec
@@ -198,8 +199,9 @@ def decode_payload(topic: str, version: int, payload: bytes) -> Event:
     kind = TOPICS.get(topic)
     if kind is None or version > kind.VERSION:
         raise UnknownTopicError(topic=topic, version=version)
+    decoder = _decoder(kind)
     if version == kind.VERSION:
-        return _decoder(kind).decode(payload)
+        return decoder.decode(payload)
     fields: dict[str, Any] = msgspec.json.decode(payload)
     for step in range(version, kind.VERSION):
         if (topic, step) not in UPCASTERS:
@@ -215,11 +217,19 @@ def sha256_hex(content: bytes) -> str:
 
 _ENCODER = msgspec.json.Encoder()
 _HEADERS = msgspec.json.Decoder(Header)
+_SEALED = msgspec.json.Decoder(Sealed)
+"""Made here so that the class is known whole to msgspec before there is a second thread."""
+_DECODERS: dict[type[Event], msgspec.json.Decoder[Event]] = {}
+_MAKING = Lock()
 
 
-@cache
 def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
-    return msgspec.json.Decoder(kind)
+    if kind not in _DECODERS:
+        # While msgspec learns a class, another thread that decodes it reads through a null pointer.
+        with _MAKING:
+            if kind not in _DECODERS:
+                _DECODERS[kind] = msgspec.json.Decoder(kind)
+    return _DECODERS[kind]
 
 
 @cache

@@ -1,5 +1,8 @@
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -195,3 +198,9 @@ def test_fences_grow_with_every_holder_and_every_takeover() -> None:
     assert [Fence.parse(str(fence)) for fence in fences] == fences
     with pytest.raises(ValueError, match="unpack"):
         Fence.parse("42")
+
+
+def test_two_threads_may_decode_the_first_event_of_a_kind_at_once() -> None:
+    # In a process of its own: where this is wrong, msgspec takes the process down.
+    program = Path(__file__).with_name("first_decodes.py")
+    assert subprocess.run([sys.executable, program], check=False).returncode == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import SecretMissingError
+from ..errors import AddressTakenError, SecretMissingError
 from ..event import Event
 from ..ports import Route
 from ..target import Place, Revision, Serving, Target
@@ -26,7 +26,11 @@ async def perform(_spec: RestoreSpec, work: Work) -> Outcome:
     facts, complaint = await _bring_up(work, revision)
     if complaint is not None:
         return msgspec.structs.replace(complaint, facts=facts)
-    await work.outside.platform.route(work.effect, Route(before.listen, before.weights))
+    try:
+        await work.outside.platform.route(work.effect, Route(before.listen, before.weights))
+    except AddressTakenError as error:
+        # What was brought up is there all the same, and the log must know of it.
+        return msgspec.structs.replace(failed(str(error)), facts=facts)
     routed = Target.Routed(deployment=work.deployment.id, serving=before)
     return succeeded(*facts, routed, message=f"{revision.version} is live again")
 

@@ -94,3 +94,13 @@ def test_what_has_ended_is_not_aborted() -> None:
     done = run(Plan(1, 1, (), wishes, has_readers=False))
     assert done.violations == []
     assert done.reached["refused state-conflict"]
+
+
+@pytest.mark.parametrize("undone_at", [3.05, 3.1, 3.15])
+def test_what_a_step_back_brought_up_is_known_where_its_address_is_taken(undone_at: float) -> None:
+    """The old revision is retired, and started again, and cannot be routed to."""
+    taken = (Fault("address taken", 2.85, much=3.5),)
+    wishes = (Wish(2.325, "rollback", whom=-1), Wish(undone_at, "rollback", whom=-1))
+    done = run(Plan(1, 2, taken, wishes, has_readers=False))
+    assert done.violations == []
+    assert done.reached["deployment.rollback_failed"]

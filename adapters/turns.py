@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-SHARE = 16
+SHARE = 8
 """How many connections of the crowd are taken in one turn."""
 
 Result = TypeVar("Result")

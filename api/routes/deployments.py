@@ -15,8 +15,8 @@ from ...domain.errors import NotFoundError
 from ...domain.ledger import Receipt
 from ...projections import deployments, follower, targets
 from ...projections.follower import Slice
+from ..exporting import subject_of
 from ..ready.statuses import STATUSES
-from ..services import Services
 from ..wire import answers, parameters
 from ..wire.accept import JSON, TEXT
 from ..wire.documents import EventDocument, Page, PreviewDocument, StatusDocument
@@ -69,7 +69,7 @@ async def list_deployments(call: Call) -> web.StreamResponse:
     names = {parameter.name for parameter in _FILTERS}
     asked = {name: value for name, value in call.query.items() if name in names}
     if "actor" in asked:
-        asked["actor"] = await _subject(call.services, asked["actor"])
+        asked["actor"] = await subject_of(call.services.directory, asked["actor"])
     query = partial(_listed, filters=deployments.Filters(**asked), page=page_of(call))
     found, places = await call.services.follower.views.read(query)
     shown = Shown(call.services.directory, call.services.keyring)
@@ -142,12 +142,6 @@ def _listed(
     names = [(one.environment, one.service) for one in found.items]
     places = {name: targets.get(db, *name) for name in set(names)}
     return found, [places[name] for name in names]
-
-
-async def _subject(services: Services, actor: str) -> str:
-    """Return the subject id of `kind:name`; any other text stands for itself."""
-    kind, colon, name = actor.partition(":")
-    return (await services.directory.find(kind, name) or actor) if colon else actor
 
 
 async def _finished(call: Call) -> Deployment.StageFinished:

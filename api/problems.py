@@ -41,6 +41,7 @@ STATUSES: dict[type[errors.LedgerError], HTTPStatus] = {
     refusals.RateLimitedError: HTTPStatus.TOO_MANY_REQUESTS,
     errors.NotYetVisibleError: HTTPStatus.GATEWAY_TIMEOUT,
     errors.RetryableError: HTTPStatus.SERVICE_UNAVAILABLE,
+    errors.EndingError: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.LedgerError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """An error has the status of the nearest class above it."""

@@ -29,6 +29,7 @@ LedgerError
 │   ├── FenceLostError           at the log
 │   └── FenceRefusedError        at a target
 └── BrokenError                  what is stored or configured cannot be used
+    ├── EndingError              503  this process is about to end; another will answer
     ├── UnsealedError
     ├── EventTooLargeError
     ├── UnknownTopicError
@@ -231,6 +232,12 @@ class BrokenError(LedgerError):
     """What is stored or configured cannot be used."""
 
     slug = "broken"
+
+
+class EndingError(BrokenError):
+    """This process can do no more; the next one will."""
+
+    slug = "unavailable"
 
 
 class UnsealedError(BrokenError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...domain.errors import BrokenError, ConflictError, RetryableError
+from ...domain.errors import BrokenError, ConflictError, EndingError, RetryableError
 
 
 class NoLedgerError(BrokenError):
@@ -25,11 +25,11 @@ class ReadOnlyLedgerError(BrokenError):
     """The ledger is open for reading only."""
 
 
-class ClosedLedgerError(BrokenError):
+class ClosedLedgerError(EndingError):
     """The ledger is closed."""
 
 
-class WritingFailedError(BrokenError):
+class WritingFailedError(EndingError):
     """The ledger has to be opened again, because writing failed: {detail}."""
 
 

@@ -62,16 +62,25 @@ class Connections:
         self._idle: list[AsyncConnection[Row]] = []
         self._idle_plain: list[Connection[Row]] = []
         self._free = asyncio.Semaphore(LENT_AT_ONCE)
+        self._connecting: set[asyncio.Task[AsyncConnection[Row]]] = set()
         self._is_closed = False
 
     async def connect(self) -> AsyncConnection[Row]:
         """Return a new connection, the caller's own. Errors: StoreUnreachableError."""
         if self._is_closed:
             raise ClosedLedgerError
+        connecting = asyncio.create_task(AsyncConnection[Row].connect(self._url, **_OPTIONS))
+        self._connecting.add(connecting)
+        connecting.add_done_callback(self._connecting.discard)
         try:
-            connection = await AsyncConnection[Row].connect(self._url, **_OPTIONS)
+            connection = await asyncio.shield(connecting)
         except psycopg.Error as error:
             raise StoreUnreachableError(detail=str(error)) from error
+        except asyncio.CancelledError:
+            # Cancelled half-way it would stay open until it is garbage, and the server would
+            # wait a minute for its password.
+            connecting.add_done_callback(_close_unwanted)
+            raise
         wire.register(connection)
         return connection
 
@@ -124,6 +133,8 @@ class Connections:
         self.close_plain()
         while self._idle:
             await discard(self._idle.pop())
+        if self._connecting:
+            await asyncio.wait(self._connecting)
 
     async def _idle_or_new(self) -> AsyncConnection[Row]:
         while self._idle:
@@ -164,6 +175,11 @@ def _is_quiet(connection: BaseConnection[Any]) -> bool:
     look = select.poll()
     look.register(connection.fileno(), select.POLLIN | select.POLLRDHUP)
     return not look.poll(0)
+
+
+def _close_unwanted(connecting: asyncio.Task[AsyncConnection[Row]]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().pgconn.finish()
 
 
 @asynccontextmanager

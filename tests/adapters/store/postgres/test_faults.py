@@ -39,6 +39,9 @@ SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 WHERE application_name = 'shipslog' AND query NOT LIKE '%append%'
     AND datname = current_database()
 """
+OTHERS = """
+SELECT pid FROM pg_stat_activity WHERE client_port IS NOT NULL AND pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,26 @@ async def test_a_channel_on_which_something_failed_is_never_used_again(database:
     assert (await store.log.append(one("a", 2))).last == 2
     assert store._writer._channel is not before
     await store.close()
+
+
+async def test_who_is_cancelled_while_connecting_leaves_no_connection(
+    own_server: PostgresServer,
+) -> None:
+    with fresh_ledger(own_server) as url:
+        connections = Connections(url)
+        connecting = asyncio.create_task(connections.connect())
+        # The event loop stands still meanwhile, so that the server waits for the password.
+        while not carry_out(url, OTHERS):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        # Who was cancelled is kept: it may not take that nobody has it any more.
+        await asyncio.wait([connecting])
+        await connections.close()
+        assert connecting.cancelled()
+        deadline = time.monotonic() + 20
+        while (left := carry_out(url, OTHERS)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        assert not left
 
 
 @pytest.mark.parametrize("release", [Release.AFTER_FLUSH, Release.EARLY])

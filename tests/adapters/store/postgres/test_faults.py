@@ -146,7 +146,7 @@ async def test_who_is_cancelled_while_connecting_leaves_no_connection(
         await connections.close()
         assert connecting.cancelled()
         deadline = time.monotonic() + 20
-        while carry_out(url, OTHERS):  # noqa: ASYNC110 - the server's
+        while carry_out(url, OTHERS):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.01)
 

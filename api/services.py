@@ -100,6 +100,10 @@ class Tokens(Protocol):
         """Store a new token; return its secret, this once, and its row."""
         ...
 
+    async def create_first(self, subject: str, role: Role) -> str | None:
+        """Store a token if there is none that is not revoked; return its secret, or None."""
+        ...
+
     async def list(self) -> Sequence[Token]:
         """Return every token that is not revoked."""
         ...

@@ -127,6 +127,25 @@ class PeopleContract(Contract):
         assert await reopened.tokens.find(secret) == Actor(alice, Role.DEPLOYER)
         await shut(reopened)
 
+    async def test_of_those_who_ask_at_once_one_gets_the_first_token(
+        self, store: Store, clock: HandClock
+    ) -> None:
+        alice = await store.directory.ensure("user", "alice")
+        asking = (store.tokens.create_first(alice, Role.ADMIN) for _ in range(8))
+        secrets = [secret for secret in await asyncio.gather(*asking) if secret]
+        assert len(secrets) == 1
+        assert await store.tokens.find(secrets[0]) == Actor(alice, Role.ADMIN)
+        (row,) = await store.tokens.list()
+        assert (row.subject, row.role, row.expires_at) == (alice, Role.ADMIN, None)
+        assert row.created_at == clock.at
+        await store.tokens.revoke(row.id)
+        assert await store.tokens.create_first(alice, Role.ADMIN)
+
+    async def test_the_first_token_is_for_somebody_known(self, store: Store) -> None:
+        with pytest.raises(NotFoundError):
+            await store.tokens.create_first("sub_unknown", Role.ADMIN)
+        assert await store.tokens.list() == []
+
     async def test_what_is_no_token_is_not_found(self, store: Store) -> None:
         alice = await store.directory.ensure("user", "alice")
         secret, _ = await store.tokens.create(alice, Role.ADMIN, None)

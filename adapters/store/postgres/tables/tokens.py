@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from psycopg import AsyncConnection
 from psycopg.errors import ForeignKeyViolation
 
 from .....domain.access import Actor, Role
 from .....domain.errors import NotFoundError
 from ...bearer import fingerprint, is_token, new_token
 from ...people import USE_NOTED_EVERY, Token
-from ..connections import Connections
+from ..connections import Connections, Row
 
 _FIND = """
 SELECT sha256, id, subject, role, last_used_at FROM tokens
@@ -27,6 +28,9 @@ _NEW = """
 INSERT INTO tokens (id, sha256, subject, role, created_at, expires_at)
 VALUES (%s, %s, %s, %s, %s, %s)
 """
+# Against every other way to make one out; a statement after it sees what was committed before.
+_ALONE = "LOCK TABLE tokens IN SHARE ROW EXCLUSIVE MODE"
+_ANY = "SELECT FROM tokens WHERE revoked_at IS NULL LIMIT 1"
 _REVOKE = "UPDATE tokens SET revoked_at = %s WHERE id = %s AND revoked_at IS NULL"
 _USED = "UPDATE tokens SET last_used_at = %s WHERE id = %s"
 
@@ -45,15 +49,25 @@ class PostgresTokens:
 
         Errors: NotFoundError for a subject that the directory does not know.
         """
-        secret, now = new_token(), self._now()
-        token = Token(f"tok_{secrets.token_hex(8)}", subject, role, now, expires_at)
-        row = (token.id, fingerprint(secret), subject, role.value, now, expires_at)
+        secret = new_token()
+        token = Token(f"tok_{secrets.token_hex(8)}", subject, role, self._now(), expires_at)
         async with self._connections.borrow() as connection:
-            try:
-                await connection.execute(_NEW, row)
-            except ForeignKeyViolation as error:
-                raise NotFoundError(kind="subject") from error
+            await _add(connection, secret, token)
         return secret, token
+
+    async def create_first(self, subject: str, role: Role) -> str | None:
+        """Store a token if there is none that is not revoked; return its secret, or None.
+
+        Of processes that ask at once one gets it. Errors: as for `create`.
+        """
+        secret = new_token()
+        token = Token(f"tok_{secrets.token_hex(8)}", subject, role, self._now())
+        async with self._connections.borrow() as connection, connection.transaction():
+            await connection.execute(_ALONE)
+            if (await connection.execute(_ANY)).rowcount:
+                return None
+            await _add(connection, secret, token)
+        return secret
 
     async def find(self, token: str) -> Actor | None:
         """Return whom a token was made out for; None if unknown, expired or revoked."""
@@ -80,3 +94,11 @@ class PostgresTokens:
         """Void a token; say whether there was one."""
         async with self._connections.borrow() as connection:
             return (await connection.execute(_REVOKE, (self._now(), token_id))).rowcount > 0
+
+
+async def _add(connection: AsyncConnection[Row], secret: str, token: Token) -> None:
+    row = (token.id, fingerprint(secret), token.subject, token.role.value)
+    try:
+        await connection.execute(_NEW, (*row, token.created_at, token.expires_at))
+    except ForeignKeyViolation as error:
+        raise NotFoundError(kind="subject") from error

@@ -28,6 +28,7 @@ WHERE revoked_at IS NULL ORDER BY created_at, id
 _NEW = """
 INSERT INTO tokens (id, sha256, subject, role, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)
 """
+_ANY = "SELECT 1 FROM tokens WHERE revoked_at IS NULL"
 _REVOKE = "UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
 _USED = "UPDATE tokens SET last_used_at = ? WHERE id = ?"
 
@@ -48,19 +49,26 @@ class SqliteTokens:
 
         Errors: NotFoundError for a subject that the directory does not know.
         """
-        secret, now = new_token(), self._now()
-        token = Token(f"tok_{secrets.token_hex(8)}", subject, role, now, expires_at)
-        ends = None if expires_at is None else micros(expires_at)
-        row = (token.id, fingerprint(secret), subject, role.value, micros(now), ends)
-
-        def add(connection: sqlite3.Connection) -> None:
-            try:
-                connection.execute(_NEW, row)
-            except sqlite3.IntegrityError as error:
-                raise NotFoundError(kind="subject") from error
-
-        await self._changes.change(add)
+        secret = new_token()
+        token = Token(f"tok_{secrets.token_hex(8)}", subject, role, self._now(), expires_at)
+        await self._changes.change(lambda connection: _add(connection, secret, token))
         return secret, token
+
+    async def create_first(self, subject: str, role: Role) -> str | None:
+        """Store a token if there is none that is not revoked; return its secret, or None.
+
+        Errors: as for `create`.
+        """
+        secret = new_token()
+        token = Token(f"tok_{secrets.token_hex(8)}", subject, role, self._now())
+
+        def add(connection: sqlite3.Connection) -> str | None:
+            if connection.execute(_ANY).fetchone():
+                return None
+            _add(connection, secret, token)
+            return secret
+
+        return await self._changes.change(add)
 
     async def find(self, token: str) -> Actor | None:
         """Return whom a token was made out for; None if unknown, expired or revoked."""
@@ -96,6 +104,16 @@ class SqliteTokens:
             self._changes.change_later(
                 lambda connection: connection.execute(_USED, (now, token_id))
             )
+
+
+def _add(connection: sqlite3.Connection, secret: str, token: Token) -> None:
+    ends = None if token.expires_at is None else micros(token.expires_at)
+    made = micros(token.created_at)
+    row = (token.id, fingerprint(secret), token.subject, token.role.value, made, ends)
+    try:
+        connection.execute(_NEW, row)
+    except sqlite3.IntegrityError as error:
+        raise NotFoundError(kind="subject") from error
 
 
 def _token(row: Sequence[Any]) -> Token:

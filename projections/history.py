@@ -44,6 +44,7 @@ from .follower import (
     micros,
     put,
     stale_since,
+    storable,
     with_keys,
 )
 
@@ -173,7 +174,7 @@ def _requested(recorded: Recorded) -> Row:
         event.plan.environment,
         event.plan.service,
         recorded.position,
-        event.plan.version,
+        storable(event.plan.version),
         Status.REQUESTED.value,
         header.actor,
         msgspec.json.encode(event.reason).decode() if event.reason else None,

@@ -39,6 +39,7 @@ from .follower import (
     micros,
     put,
     stale_since,
+    storable,
     with_keys,
 )
 
@@ -93,7 +94,7 @@ class Standing(msgspec.Struct, frozen=True):
         return Place(
             environment=environment,
             service=service,
-            version=live.version if live else None,
+            version=storable(live.version) if live else None,
             revision=live.id if live else None,
             deployment=live.deployment if live else None,
             since=self.since if live else None,

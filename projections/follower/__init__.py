@@ -10,7 +10,7 @@ from .following import Follower
 from .keyset import MAX_LIMIT, Page, Slice, browse
 from .projecting import Observer, Projector, Rebuilt
 from .read_model import ReadModel, instant, micros, stale_since
-from .rows import TEXT, WHOLE, Row, add, among, encoded, put, rows_differ, with_keys
+from .rows import TEXT, WHOLE, Row, add, among, encoded, put, rows_differ, storable, with_keys
 from .sqlite import SqliteViews
 from .views import Moved, OutdatedViewsError, Views, standing
 
@@ -42,5 +42,6 @@ __all__ = [
     "rows_differ",
     "stale_since",
     "standing",
+    "storable",
     "with_keys",
 ]

@@ -78,7 +78,8 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
-        self.run("agent", "--stop")
+        if (self.data / "agent").exists():
+            self.run("agent", "--stop")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a verb of the command line."""

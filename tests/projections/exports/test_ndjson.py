@@ -92,6 +92,12 @@ def test_no_chunk_is_large_because_the_stretch_is() -> None:
     assert sum(chunk.matched for chunk in made) == 600
 
 
+def test_no_header_is_read_where_everything_is_wanted() -> None:
+    assert Query(from_=2, until=3).is_everything
+    (chunk,) = chunks(Stretch(5, 1, b"no\n{}"), Query())
+    assert chunk.content == b'{"position":5,"header":"no","payload":"{}"}\n'
+
+
 @pytest.mark.parametrize(
     "state", [b"one line", b"{}\n{}\n{}", b'{"topic": 1}\n{}', b"no\n{}", b"\xff\n{}"]
 )

@@ -34,11 +34,13 @@ if TYPE_CHECKING:
 class House:
     """A ledger that is open, and what this process makes of it."""
 
-    def __init__(self, settings: Settings, store: Store, closing: AsyncExitStack) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, clock: SystemClock, closing: AsyncExitStack
+    ) -> None:
         self._settings = settings
         self._store = store
+        self._clock = clock
         self._closing = closing
-        self._clock = SystemClock()
 
     async def services(self) -> Services:
         """Return what a server needs; the read models are followed from now on."""
@@ -90,8 +92,9 @@ async def house(settings: Settings) -> AsyncGenerator[House]:
     """Open the ledger that the settings name. Errors: as for `opened`."""
     async with AsyncExitStack() as closing:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = await closing.enter_async_context(opened(settings, SystemClock()))
-        yield House(settings, store, closing)
+        clock = SystemClock()
+        store = await closing.enter_async_context(opened(settings, clock))
+        yield House(settings, store, clock, closing)
 
 
 async def first_token(services: Services) -> str | None:

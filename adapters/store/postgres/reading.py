@@ -238,8 +238,6 @@ class PostgresReader:
         answers = [list[Recorded]() for _ in questions]
         for number, position, state in found:
             answers[int(number) - 1].append(decode(position, state))
-        for answer in answers:
-            self._durable.saw(answer)
         return answers
 
     async def _events(self, query: LiteralString, values: tuple[Any, ...]) -> list[Recorded]:
@@ -248,9 +246,7 @@ class PostgresReader:
             found = await cursor.fetchall()
         if found:
             await self._durable.assure(max(found[0][0], found[-1][0]))
-        events = [decode(position, state) for position, state in found]
-        self._durable.saw(events)
-        return events
+        return [decode(position, state) for position, state in found]
 
     def _wrong_instants(self) -> Iterator[Finding]:
         for row, recorded_at in self._rows():

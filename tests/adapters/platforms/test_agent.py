@@ -7,7 +7,6 @@ import signal
 import socket
 import stat
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -45,12 +44,6 @@ async def test_an_agent_is_started_once_and_found_again(data: Path) -> None:
     assert agent_of(data) == first
     assert os.getsid(first) != os.getsid(0)
     assert main(data) == ANOTHER_LIVES
-
-
-async def test_an_agent_is_ready_at_once(data: Path) -> None:
-    began = time.monotonic()
-    await ProcessesPlatform(data).routed("staging/web")
-    assert time.monotonic() - began < 2
 
 
 async def test_only_we_may_talk_to_it(ground: Ground, data: Path) -> None:
@@ -245,10 +238,8 @@ async def test_an_agent_that_cannot_be_started_is_said_to_be_unavailable(tmp_pat
 async def test_an_agent_that_fails_at_its_start_says_where_to_look(data: Path) -> None:
     (data / "agent").mkdir(parents=True)
     (data / "agent" / "fences.json").write_text("broken")
-    began = time.monotonic()
     with pytest.raises(PlatformUnavailableError, match=r"agent\.log"):
         await ProcessesPlatform(data).routed("staging/web")
-    assert time.monotonic() - began < 5
 
 
 async def test_an_address_in_use_is_said(ground: Ground) -> None:

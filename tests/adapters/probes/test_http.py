@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-import time
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -15,6 +15,9 @@ Script = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Serve = Callable[[Script], Awaitable[int]]
 
 TIMEOUT = 0.4
+LONG = 30.0
+"""Seconds that no probe here comes near, and that who waits for the whole answer exceeds by far."""
+MANY = 200
 BOMB = zlib.compress(bytes(50_000_000))
 
 
@@ -84,26 +87,27 @@ async def test_another_status_fails(probe: Probe, serve: Serve) -> None:
     assert (answer.passed, answer.detail) == (False, "500, expected 200")
 
 
-@pytest.mark.parametrize(("factor", "passed"), [(0.5, True), (1.5, False), (10, False)])
-async def test_the_verdict_comes_by_the_deadline(
-    probe: Probe, serve: Serve, factor: float, *, passed: bool
-) -> None:
-    port = await serve(after(TIMEOUT * factor))
-    began = time.monotonic()
-    answer = await probe.http(f"http://127.0.0.1:{port}/", 200, TIMEOUT)
-    assert answer.passed is passed
-    assert time.monotonic() - began < TIMEOUT + 0.3
-    assert passed or "within 0.4 s" in answer.detail
+async def test_an_answer_before_the_deadline_passes(probe: Probe, serve: Serve) -> None:
+    port = await serve(after(TIMEOUT))
+    assert (await probe.http(f"http://127.0.0.1:{port}/", 200, LONG)).passed
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"])
+async def test_the_verdict_comes_by_the_deadline(probe: Probe, serve: Serve) -> None:
+    port = await serve(after(20 * LONG))
+    async with asyncio.timeout(LONG):
+        answer = await probe.http(f"http://127.0.0.1:{port}/", 200, TIMEOUT)
+    assert not answer.passed
+    assert "within 0.4 s" in answer.detail
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
 async def test_an_answer_that_drips_fails_by_the_deadline(
     probe: Probe, serve: Serve, head: bytes
 ) -> None:
-    port = await serve(saying(head, *[b"H"] * 1000, every=0.05))
-    answer = await probe.http(f"http://127.0.0.1:{port}/", 200, TIMEOUT)
+    port = await serve(saying(head, *[b"H"] * 100_000, every=0.05))
+    async with asyncio.timeout(LONG):
+        answer = await probe.http(f"http://127.0.0.1:{port}/", 200, TIMEOUT)
     assert not answer.passed
-    assert answer.seconds < TIMEOUT + 0.3
 
 
 async def test_of_an_endless_answer_64_kib_are_read(probe: Probe, serve: Serve) -> None:
@@ -118,18 +122,20 @@ async def test_of_an_endless_answer_64_kib_are_read(probe: Probe, serve: Serve) 
             sent += 64 * 1024
 
     port = await serve(endless)
-    answer = await probe.http(f"http://127.0.0.1:{port}/", 200, 5)
+    answer = await probe.http(f"http://127.0.0.1:{port}/", 200, LONG)
     assert answer.passed
-    assert answer.seconds < 2
     assert sent < 20_000_000
 
 
 async def test_a_compressed_answer_is_not_unpacked(probe: Probe, serve: Serve) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n"
     port = await serve(saying(head % len(BOMB), BOMB))
-    answer = await probe.http(f"http://127.0.0.1:{port}/", 200, 5)
+    tracemalloc.start()
+    answer = await probe.http(f"http://127.0.0.1:{port}/", 200, LONG)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert answer.passed
-    assert answer.seconds < 1
+    assert most < 10_000_000
 
 
 async def test_a_redirect_is_not_followed(probe: Probe, serve: Serve) -> None:
@@ -182,15 +188,18 @@ async def test_a_port_that_takes_connections_passes(probe: Probe, serve: Serve) 
 
 
 async def test_a_host_that_says_nothing_fails_by_the_deadline(probe: Probe) -> None:
-    asked = await probe.tcp("192.0.2.1", 9, TIMEOUT)
+    async with asyncio.timeout(LONG):
+        asked = await probe.tcp("192.0.2.1", 9, TIMEOUT)
     assert not asked.passed
-    assert asked.seconds < TIMEOUT + 0.3
 
 
 async def test_many_are_asked_at_once(probe: Probe, serve: Serve) -> None:
-    port = await serve(after(0.2))
-    began = time.monotonic()
-    asked = [probe.http(f"http://127.0.0.1:{port}/", 200, 5) for _ in range(200)]
-    answers = await asyncio.gather(*asked)
-    assert all(answer.passed for answer in answers)
-    assert time.monotonic() - began < 3
+    together = asyncio.Barrier(MANY)
+
+    async def when_all_have_asked(writer: asyncio.StreamWriter) -> None:
+        await together.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    port = await serve(when_all_have_asked)
+    asked = [probe.http(f"http://127.0.0.1:{port}/", 200, LONG) for _ in range(MANY)]
+    assert all(answer.passed for answer in await asyncio.gather(*asked))

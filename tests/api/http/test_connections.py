@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from socket import SO_RCVBUF, SOL_SOCKET, socket
-from time import monotonic
 from typing import NoReturn
 from unittest.mock import create_autospec
 
@@ -150,10 +149,9 @@ async def test_b11_a_body_without_end_times_out(tmp_path: Path) -> None:
 
 async def test_a_head_that_comes_too_slowly_is_closed(tmp_path: Path) -> None:
     async with serve(tmp_path, Limits(idle_seconds=0.3)) as served:
-        began = monotonic()
-        assert await said(served, GET + b"X-Slow: ") == b""
-        assert await said(served, b"") == b""
-        assert monotonic() - began < 5
+        async with asyncio.timeout(30):
+            assert await said(served, GET + b"X-Slow: ") == b""
+            assert await said(served, b"") == b""
 
 
 async def test_a_connection_too_many_is_told_to_come_back(tmp_path: Path) -> None:

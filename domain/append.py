@@ -36,10 +36,7 @@ class Due(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lease(msgspec.Struct, frozen=True, gc=False):
-    """The right to act for one deployment's stream; an append under an older token is refused.
-
-    With an empty stream it is the right of the process that has the store.
-    """
+    """The right to act for one deployment's stream; an append under an older token is refused."""
 
     stream: str
     token: int

@@ -18,11 +18,10 @@ from .rows import Prepared, Settled, row_of
 
 
 class Start(NamedTuple):
-    """Where a batch begins: the newest position, the writer's present, and the store's epoch."""
+    """Where a batch begins: the newest position, and the writer's present."""
 
     head: int
     at: datetime
-    epoch: int
 
 
 class Facts(NamedTuple):
@@ -86,12 +85,7 @@ class Batch:
     def _check_owner(self, lease: Lease | None) -> None:
         if lease is None:
             return
-        # What no stream has on lease, such as a restored target, is under the store's own token.
-        if lease.stream:
-            is_held = self._owners.get(lease.stream) == (lease.owner, lease.token)
-        else:
-            is_held = lease.token == self._start.epoch
-        if not is_held:
+        if self._owners.get(lease.stream) != (lease.owner, lease.token):
             raise FenceLostError(stream=lease.stream, token=lease.token)
 
     def _checked_versions(self, append: Append) -> Mapping[str, int]:

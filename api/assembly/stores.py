@@ -50,7 +50,7 @@ async def opened(settings: Settings, clock: Clock) -> AsyncGenerator[Store]:
     from ...adapters.store.postgres.store import PostgresStore, Terms
 
     lease = timedelta(seconds=settings.lease_seconds)
-    shared = await PostgresStore.open(settings.postgres, clock.now, Terms(lease=lease, works=False))
+    shared = await PostgresStore.open(settings.postgres, clock.now, Terms(lease=lease))
     try:
         yield shared
     finally:

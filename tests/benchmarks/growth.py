@@ -48,7 +48,7 @@ async def main() -> None:
         make_template(server)
         with fresh_ledger(server) as few, fresh_ledger(server) as many:
             streams = {SMALL: fill(few, SMALL), LARGE: fill(many, LARGE)}
-            terms = Terms(Release.AFTER_FLUSH, works=False)
+            terms = Terms(Release.AFTER_FLUSH)
             stores = {
                 SMALL: await PostgresStore.open(few, terms=terms),
                 LARGE: await PostgresStore.open(many, terms=terms),

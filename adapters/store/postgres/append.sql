@@ -12,7 +12,7 @@ CREATE FUNCTION append_events(
     read_streams text[], read_versions bigint[],
     command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],  -- positions after the head
     asked_ids bytea[],           -- commands to be looked up: no constraint speaks for them
-    work_changes jsonb,          -- leases, epoch, due, forgotten; null for none of them
+    work_changes jsonb,          -- leases, due, forgotten; null for none of them
     OUT head bigint,             -- the newest position before; null where nothing was stored
     OUT recorded_at timestamptz, -- when the events were recorded, after all
     OUT facts text
@@ -20,7 +20,6 @@ CREATE FUNCTION append_events(
 #variable_conflict use_column
 DECLARE
     owners jsonb := '{}';
-    epoch  bigint;
     stamp  text;
 BEGIN
     PERFORM pg_advisory_xact_lock(7887012594);
@@ -44,11 +43,9 @@ BEGIN
         INTO owners FROM shipslog.work
         WHERE stream IN (SELECT jsonb_array_elements_text(work_changes -> 'leased'))
             AND owner IS NOT NULL AND expires_at > clock_timestamp();
-        SELECT value INTO epoch FROM shipslog.meta WHERE name = 'epoch';
     END IF;
 
     IF owners IS DISTINCT FROM coalesce(work_changes -> 'owners', '{}')
-        OR epoch <> (work_changes ->> 'epoch')::bigint
         OR unknown_streams > 0 AND EXISTS (
             SELECT FROM unnest(read_streams[:unknown_streams], read_versions[:unknown_streams])
                 AS assumed (stream, version)
@@ -61,7 +58,7 @@ BEGIN
             AND EXISTS (SELECT FROM shipslog.commands WHERE id = ANY (asked_ids))
     THEN
         head := NULL;
-        SELECT jsonb_build_object('owners', owners, 'epoch', epoch, 'versions', (
+        SELECT jsonb_build_object('owners', owners, 'versions', (
             SELECT jsonb_object_agg(stream, coalesce((
                 SELECT max(e.originator_version) FROM shipslog.stored_events AS e
                 WHERE e.originator_id = stream

@@ -51,7 +51,6 @@ class _Found(msgspec.Struct):
     versions: dict[str, int] | None
     known: dict[str, tuple[str, int, int]] | None
     owners: dict[str, tuple[str, int]]
-    epoch: int | None
 
 
 _decode_found = msgspec.json.Decoder(_Found).decode
@@ -94,8 +93,6 @@ class Group:
         """Streams that are read or written, and the version that the first append claims."""
         self.owners: dict[str, tuple[str, int]] = {}
         self.commands = [command.id for append in appends for command in append.commands]
-        self.epoch: int | None = None
-        """The token of the first lease without a stream."""
         self.touched: set[str] = set()
         """Streams whose work is leased or changed."""
         for append in appends:
@@ -111,26 +108,21 @@ class Group:
         for due in append.due:
             self.touched.add(due.stream)
         lease = append.lease
-        if lease is None:
-            return
-        if lease.stream:
+        if lease is not None:
             self.touched.add(lease.stream)
             self.owners.setdefault(lease.stream, (lease.owner, lease.token))
-        elif self.epoch is None:
-            self.epoch = lease.token
 
 
 def assumed(group: Group, head: int, at: datetime) -> Facts:
     """Return the facts as the appends claim them."""
-    return Facts(Start(head, at, group.epoch or 0), group.versions, {}, group.owners)
+    return Facts(Start(head, at), group.versions, {}, group.owners)
 
 
 def corrected(facts: Facts, answer: Answer) -> Facts:
     """Return the facts as the database has answered them."""
     found = _decode_found(answer.facts)
     known = {command: Settled(*settled) for command, settled in (found.known or {}).items()}
-    start = facts.start._replace(epoch=found.epoch or 0)
-    return Facts(start, found.versions or {}, {**facts.known, **known}, found.owners)
+    return Facts(facts.start, found.versions or {}, {**facts.known, **known}, found.owners)
 
 
 class Claims(NamedTuple):
@@ -237,13 +229,12 @@ def require_storable(append: Append) -> None:
 
 
 def _work(group: Group, facts: Facts, batch: Batch) -> bytes | None:
-    if not group.touched and group.epoch is None:
+    if not group.touched:
         return None
     changes = {
         "touched": sorted(group.touched),
         "leased": list(group.owners),
         "owners": facts.owners,
-        "epoch": None if group.epoch is None else facts.start.epoch,
         "due": batch.due,
         "forgotten": list(batch.forgotten),
     }

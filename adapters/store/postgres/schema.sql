@@ -71,9 +71,9 @@ CREATE TABLE meta (
     value bigint NOT NULL
 );
 
-INSERT INTO meta VALUES ('version', 2), ('epoch', 0);
+INSERT INTO meta VALUES ('version', 2);
 
--- Tokens of leases and of processes come from here, so that each is above all before it.
+-- Tokens of leases come from here, so that each is above all before it.
 CREATE SEQUENCE lease_tokens;
 
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -23,11 +23,6 @@ from .writer import Release, Writer
 
 Now = Callable[[], datetime]
 
-_NEXT_EPOCH = """
-UPDATE meta SET value = greatest(value + 1, nextval('lease_tokens')) WHERE name = 'epoch'
-RETURNING value
-"""
-
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -39,8 +34,6 @@ class Terms:
 
     release: Release = Release.MEASURED
     lease: timedelta = timedelta(seconds=15)
-    works: bool = True
-    """Whether it takes the token of leases without a stream; the newest that did has it."""
 
 
 class PostgresArchive:
@@ -61,9 +54,7 @@ class PostgresArchive:
 class PostgresStore:
     """A ledger shared with any number of processes; the ports are its attributes."""
 
-    def __init__(self, connections: Connections, now: Now, terms: Terms, epoch: int) -> None:
-        self.epoch = epoch
-        """The token of this process's leases without a stream; 0 for one that does not work."""
+    def __init__(self, connections: Connections, now: Now, terms: Terms) -> None:
         head = DurableHead(connections)
         writer = Writer(connections, head, now, terms.release)
         self._writer = writer
@@ -88,12 +79,8 @@ class PostgresStore:
             opening.push_async_callback(connections.close)
             async with connections.borrow() as connection:
                 await require_ledger(connection)
-                epoch = 0
-                if terms.works:
-                    row = await (await connection.execute(_NEXT_EPOCH)).fetchone()
-                    epoch = row[0] if row else 0
             opening.pop_all()
-        return cls(connections, now, terms, epoch)
+        return cls(connections, now, terms)
 
     @staticmethod
     async def read_only(url: str, now: Now = _now) -> PostgresArchive:

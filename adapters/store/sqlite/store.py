@@ -22,7 +22,7 @@ from .settled import Settlements
 from .tables.blobs import SqliteBlobs
 from .tables.people import SqliteDirectory, SqliteKeys
 from .tables.tokens import SqliteTokens
-from .tables.work import EPOCH, SqliteWork, void_leases
+from .tables.work import SqliteWork, void_leases
 from .writer import NoWriter, Opened, Writer
 
 Now = Callable[[], datetime]
@@ -65,8 +65,6 @@ class SqliteStore:
             except sqlite3.Error as error:
                 raise UnusableLedgerError(path=str(data / LEDGER), detail=str(error)) from error
             self._closing = opening.pop_all()
-        self.epoch = opened.epoch
-        """The token of every lease until this store is closed."""
         self._writer = writer = Writer(opened, now)
         readers = Readers(data / LEDGER)
         # The writer goes after the readers, so that it can bring its write-ahead log in.
@@ -126,9 +124,8 @@ def _begin(connection: sqlite3.Connection, now: datetime) -> Opened:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(_NEXT_EPOCH)
     void_leases(connection, now)
-    epoch: int = connection.execute(EPOCH).fetchone()[0]
     connection.execute("COMMIT")
-    return Opened(connection, Settlements(connection), _head(connection), epoch)
+    return Opened(connection, Settlements(connection), _head(connection))
 
 
 def _head(connection: sqlite3.Connection) -> Head:

@@ -87,7 +87,6 @@ class Opened(NamedTuple):
     connection: sqlite3.Connection
     settlements: Settlements
     head: Head
-    epoch: int
 
 
 class Writer:
@@ -99,7 +98,6 @@ class Writer:
         self._connection = opened.connection
         self._settlements = opened.settlements
         self._head = opened.head
-        self._epoch = opened.epoch
         self._now = now
         self._gathering: list[_Task] = []
         self._queue: SimpleQueue[list[_Task] | None] = SimpleQueue()
@@ -184,7 +182,7 @@ class Writer:
         try:
             at = max(self._now(), self._head.recorded_at)
             self._connection.execute("BEGIN IMMEDIATE")
-            batch = self._perform(group, Start(self._head.position, at, self._epoch))
+            batch = self._perform(group, Start(self._head.position, at))
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
             self._give_up(group, error)

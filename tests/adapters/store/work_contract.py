@@ -70,19 +70,6 @@ class WorkContract(Contract):
         with pytest.raises(FenceLostError):
             await store.log.append(due("d", 2, lease=claims[change]))
 
-    async def test_what_no_stream_has_on_lease_is_the_stores(
-        self, store: Store, open_store: OpenStore
-    ) -> None:
-        ours = Lease("", store.epoch, "restorer")
-        await store.log.append(due("t", lease=ours))
-        with pytest.raises(FenceLostError):
-            await store.log.append(due("t", 2, lease=Lease("", ours.token + 1, "restorer")))
-        await shut(store)
-        reopened = await open_store()
-        with pytest.raises(FenceLostError):
-            await reopened.log.append(due("t", 2, lease=ours))
-        await shut(reopened)
-
     async def test_a_known_command_is_answered_also_to_an_old_owner(
         self, store: Store, lose_leases: LoseLeases
     ) -> None:

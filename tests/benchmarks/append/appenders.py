@@ -85,7 +85,7 @@ def drafts(stream: str, first: int, number: int) -> Append:
 
 async def ours(url: str, clients: int, batch: int, number: int, release: Release) -> float:
     """Return events a second of so many clients, each waiting for its own durable answer."""
-    store = await PostgresStore.open(url, terms=Terms(release, works=False))
+    store = await PostgresStore.open(url, terms=Terms(release))
     streams = [f"deployment:{uuid.uuid4()}" for _ in range(clients)]
     each = number // clients // batch
     wanted = [[drafts(s, 1 + n * batch, batch) for n in range(each)] for s in streams]
@@ -176,7 +176,7 @@ def library_process(url: str, seconds: float) -> int:
 
 
 async def our_process(url: str, seconds: float, clients: int = 1) -> int:
-    store = await PostgresStore.open(url, terms=Terms(Release.EARLY, works=False))
+    store = await PostgresStore.open(url, terms=Terms(Release.EARLY))
     streams = [f"deployment:{uuid.uuid4()}" for _ in range(clients)]
     for stream in streams:
         await store.log.append(drafts(stream, 1, 1))

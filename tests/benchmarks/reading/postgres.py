@@ -89,7 +89,7 @@ def write_log(url: str) -> None:
 
 async def with_streams(url: str) -> list[str]:
     """Write some streams of 50 events and return them."""
-    store = await PostgresStore.open(url, terms=Terms(Release.AFTER_FLUSH, works=False))
+    store = await PostgresStore.open(url, terms=Terms(Release.AFTER_FLUSH))
     streams = [f"deployment:{uuid.uuid4()}" for _ in range(STREAMS)]
     for version in range(1, LENGTH + 1):
         await asyncio.gather(*(store.log.append(drafts(one, version, 1)) for one in streams))
@@ -120,7 +120,7 @@ def one_stream(url: str, streams: list[str], rates: Rates) -> None:
 
 async def replayed(url: str, streams: list[str]) -> float:
     """Return how many streams a second are read, decoded and looked at."""
-    store = await PostgresStore.open(url, terms=Terms(Release.AFTER_FLUSH, works=False))
+    store = await PostgresStore.open(url, terms=Terms(Release.AFTER_FLUSH))
     await store.log.head()
     for stream in streams:
         await store.log.stream(stream)

@@ -266,7 +266,7 @@ class FakeServer:
             for stream, row in self.work.items()
             if row.owner is not None and row.expires > time
         }
-        return Facts(Start(len(self.rows), at, self.epoch), versions, self.settled, owners)
+        return Facts(Start(len(self.rows), at), versions, self.settled, owners)
 
     def _keep(self, events: Sequence[Recorded]) -> None:
         for recorded in events:

@@ -15,7 +15,7 @@ from ..connections import Readers
 from ..schema import micros
 from ..writer import Changes
 
-EPOCH = "SELECT value FROM meta WHERE name = 'epoch'"
+_EPOCH = "SELECT value FROM meta WHERE name = 'epoch'"
 
 _DUE = """
 SELECT stream FROM work WHERE owner IS NULL AND due_at <= ? AND stream NOT LIKE 'target:%'
@@ -57,7 +57,7 @@ class SqliteWork:
                 return ()
 
         def take(connection: sqlite3.Connection) -> list[Lease]:
-            epoch: int = connection.execute(EPOCH).fetchone()[0]
+            epoch: int = connection.execute(_EPOCH).fetchone()[0]
             streams = [row[0] for row in connection.execute(_DUE, due).fetchall()]
             connection.executemany(_TAKE, [(owner, epoch, stream) for stream in streams])
             return [Lease(stream, epoch, owner) for stream in streams]
@@ -68,7 +68,7 @@ class SqliteWork:
         """Implement `WorkQueue.hold`."""
 
         def take(connection: sqlite3.Connection) -> Lease | None:
-            epoch: int = connection.execute(EPOCH).fetchone()[0]
+            epoch: int = connection.execute(_EPOCH).fetchone()[0]
             taken = connection.execute(_HOLD, (stream, owner, epoch)).rowcount
             return Lease(stream, epoch, owner) if taken else None
 

@@ -64,7 +64,7 @@ def say(line: str) -> None:
 
 
 async def main(url: str, name: str, release: str, rounds: str) -> None:
-    store = await PostgresStore.open(url, terms=Terms(Release(release), works=False))
+    store = await PostgresStore.open(url, terms=Terms(Release(release)))
     clients = (client(store, f"{name}.{n}", int(rounds)) for n in range(CLIENTS))
     await asyncio.gather(*clients)
     await store.close()

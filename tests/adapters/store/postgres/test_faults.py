@@ -157,7 +157,7 @@ async def test_a_server_that_falls_again_and_again_loses_nothing(
 ) -> None:
     with fresh_ledger(own_server) as url:
         store = await PostgresStore.open(url, terms=Terms(release))
-        watcher = await PostgresStore.open(url, terms=Terms(release, works=False))
+        watcher = await PostgresStore.open(url, terms=Terms(release))
         reader, answers = Reader(watcher), Acknowledged()
         following = asyncio.create_task(reader.follow())
         ended = asyncio.Event()
@@ -216,7 +216,7 @@ async def test_nothing_leaves_the_store_before_it_is_flushed(own_server: Postgre
         await store.log.append(one("a", 2))
         end = end_of_log(url)
         assert not is_flushed(url, end)
-        other = await PostgresStore.open(url, terms=Terms(Release.EARLY, works=False))
+        other = await PostgresStore.open(url, terms=Terms(Release.EARLY))
         seen = await other.log.page(after=0, limit=10)
         assert [event.position for event in seen] == [1, 2]
         assert is_flushed(url, end)

@@ -9,7 +9,7 @@ import pytest
 from shipslog.adapters.store.mapper import LedgerMapper
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
-from shipslog.domain.append import Due, Lease
+from shipslog.domain.append import Due
 from shipslog.domain.errors import ConflictError, FenceLostError
 from shipslog.domain.event import Recorded
 
@@ -158,18 +158,6 @@ async def test_a_claim_passes_over_what_is_just_being_written(database: str) -> 
         other.rollback()
     assert [lease.stream for lease in await store.work.claim("me", 10)] == ["busy"]
     await store.close()
-
-
-async def test_the_newest_worker_has_the_right_of_the_process(database: str) -> None:
-    first = await opened(database)
-    reader = await opened(database, works=False)
-    second = await opened(database)
-    assert (reader.epoch, second.epoch > first.epoch) == (0, True)
-    await second.log.append(appending(draft("a", 1), lease=Lease("", second.epoch, "me")))
-    with pytest.raises(FenceLostError):
-        await first.log.append(appending(draft("a", 2), lease=Lease("", first.epoch, "me")))
-    for store in (first, second, reader):
-        await store.close()
 
 
 async def test_others_hear_of_an_append_without_polling(database: str) -> None:

@@ -220,7 +220,7 @@ async def test_f42_a_client_that_takes_nothing_is_cut_off(
             client.setsockopt(SOL_SOCKET, SO_RCVBUF, 2048)
             client.connect(("127.0.0.1", served.port))
             client.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n")
-            async with asyncio.timeout(8):
+            async with asyncio.timeout(30):
                 assert isinstance(await ended.get(), TimeoutError)
         assert (await served.get("/healthz")).status == 200
 

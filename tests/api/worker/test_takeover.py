@@ -40,7 +40,7 @@ async def reached(room: Room, verb: str, when: str) -> str:
     assert (await room.deployed("1.0.0")).status is Status.SUCCEEDED
     gate = room.machine.gate(verb, when)
     name = await room.deploy("2.0.0")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await gate.reached.wait()
     return name
 

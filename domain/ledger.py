@@ -34,7 +34,7 @@ from .deployment import Deployment
 from .deployment import stream_of as deployment_stream
 from .environment import Environment
 from .environment import stream_of as environment_stream
-from .errors import ConflictError
+from .errors import ConflictError, RefusedError
 from .event import CommandRef, Sealed
 from .handlers import HANDLERS, Visit
 from .language import canonical
@@ -63,6 +63,8 @@ class Receipt(msgspec.Struct, frozen=True):
     first: int
     stream: str
     known: bool = False
+    wrote: bool = True
+    """Whether events stand there that are the command's own."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -95,13 +97,30 @@ class Door:
         """
         require(actor, command.permission)
         reference = _reference(command, actor, key)
-        known = await self._log.command(reference.id) if key else None
+        if key and (known := await self._known(command, reference)):
+            return known
+        try:
+            return await self._carried_out(command, actor, reference, is_noted=key is not None)
+        except RefusedError:
+            # What refused it may be itself, which has come twice at once and was carried out.
+            if key and (known := await self._known(command, reference)):
+                return known
+            raise
+
+    async def _known(self, command: Command, reference: CommandRef) -> Receipt | None:
+        """Return where a command stands that was carried out before; None for another body."""
+        known = await self._log.command(reference.id)
         if known and not known.events:
             return await self._changed_nothing(_concerned(command), reference)
         if known and known.events[0].header.command.sha256 == reference.sha256:
             return _receipt(msgspec.structs.replace(known, known=True))
+        return None
+
+    async def _carried_out(
+        self, command: Command, actor: Actor, reference: CommandRef, *, is_noted: bool
+    ) -> Receipt:
         sealed = await self._seal(command, actor)
-        noted = reference if key else None
+        noted = reference if is_noted else None
         async with await self._turn(command):
             with suppress(ConflictError):
                 return await self._try(command, self._visit(actor, reference, sealed), noted)
@@ -135,12 +154,12 @@ class Door:
         """
         if reference is None:
             head = await self._log.head()
-            return Receipt(position=head, first=head, stream=stream)
+            return Receipt(position=head, first=head, stream=stream, wrote=False)
         appended = await self._log.append(Append(drafts=(), commands=(reference,)))
         if appended.events:
             return _receipt(appended)
-        position = appended.last
-        return Receipt(position=position, first=position, stream=stream, known=appended.known)
+        at, known = appended.last, appended.known
+        return Receipt(position=at, first=at, stream=stream, known=known, wrote=False)
 
     def _visit(self, actor: Actor, reference: CommandRef, sealed: Sealed | None) -> Visit:
         transaction = Transaction(now=self._clock.now(), actor=actor.subject)

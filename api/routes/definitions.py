@@ -132,7 +132,8 @@ async def _define(
     version, document = await _stored(call, receipt) or (_version_of(before), before.document)
     await settle(call.services, receipt.position)
     headers = told(receipt)
-    is_new = version == 1 and _version_of(before) == 0
+    # Of what was written and not of what is there now: a repeat is answered as the first time.
+    is_new = version == 1 and receipt.wrote
     if is_new:
         headers[hdrs.LOCATION] = call.request.path
     return answers.document(

@@ -1,5 +1,6 @@
 """Environments and pipelines over HTTP: stored, conditionally changed, read in every version."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -138,8 +139,24 @@ async def test_a_put_with_a_key_is_answered_alike(served: Served) -> None:
     headers = {"Idempotency-Key": "put-1"}
     first = await served.put("/v1/pipelines/web", PIPELINE, headers=headers)
     again = await served.put("/v1/pipelines/web", PIPELINE, headers=headers)
-    assert again.json == first.json
-    assert again.headers["Ledger-Position"] == first.headers["Ledger-Position"]
+    assert (again.status, again.json) == (first.status, first.json) == (201, first.json)
+    for name in ("Ledger-Position", "Location", "ETag"):
+        assert again.headers[name] == first.headers[name]
+    same = {"Idempotency-Key": "put-2", "If-Match": '"1"'}
+    for _ in range(2):
+        unchanged = await served.put("/v1/pipelines/web", PIPELINE, headers=same)
+        assert unchanged.status == 200
+        assert "Location" not in unchanged.headers
+
+
+async def test_a_put_that_comes_many_times_at_once_is_not_refused_for_itself(
+    served: Served,
+) -> None:
+    headers = {"Idempotency-Key": "put-1"}
+    coming = (served.put("/v1/pipelines/web", PIPELINE, headers=headers) for _ in range(20))
+    answers = await asyncio.gather(*coming)
+    told = {(a.status, a.headers["Ledger-Position"], a.headers["ETag"]) for a in answers}
+    assert told == {(201, "1", '"1"')}
 
 
 async def test_an_operator_may_define(served: Served) -> None:

@@ -16,7 +16,7 @@ from ...services import Services
 from ...wire.documents import EventDocument
 from ...wire.shown import Shown
 
-CHUNK = 200
+CHUNK, FIRST_CHUNK = 200, 64
 SCANNED = 256
 """So many events are looked through at a time."""
 MAX_PAGE_BYTES = 8 * 1024 * 1024
@@ -53,7 +53,8 @@ async def page_after(
     found: list[Recorded] = []
     size = 0
     while len(found) <= limit and size <= MAX_PAGE_BYTES:
-        count = min(CHUNK, limit + 1 - len(found))
+        # Nobody knows how large they are before the first have been read.
+        count = min(CHUNK if found else FIRST_CHUNK, limit + 1 - len(found))
         more = await _chunk(services, after, count, wanted)
         found += more
         if len(more) < count:

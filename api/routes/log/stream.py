@@ -23,7 +23,9 @@ from ...wire.refusals import MalformedHeaderError
 from .reading import Wanted, next_after, shown_events
 
 LAST_EVENT_ID = "Last-Event-ID"
-BATCH = 32
+BATCH, SMALL_BATCH = 32, 4
+BATCH_BYTES = 1024 * 1024
+"""After a batch with more payload than this, and at first, a small one is read."""
 SEND_BYTES = 64 * 1024
 LOOK_SECONDS = 5.0
 """How often a quiet stream looks whether its client is still there and may still read."""
@@ -94,13 +96,17 @@ async def _start(call: Call) -> int:
 
 
 async def _send_all(call: Call, response: EventSourceResponse, wanted: Wanted, after: int) -> None:
-    log = call.services.log
+    log, size = call.services.log, SMALL_BATCH
     while response.is_connected() and call.request.transport is not None:
         if not await call.may_go_on():
             return
-        found, upto = await next_after(call.services, after, BATCH, wanted)
-        for shown in await shown_events(call.services, found):
-            await response.send(_encode(shown).decode(), id=str(shown.position), event=shown.topic)
+        found, upto = await next_after(call.services, after, size, wanted)
+        is_large = sum(len(event.payload) for event in found) > BATCH_BYTES
+        size = SMALL_BATCH if is_large else BATCH
+        for start in range(0, len(found), size):
+            for shown in await shown_events(call.services, found[start : start + size]):
+                said = _encode(shown).decode()
+                await response.send(said, id=str(shown.position), event=shown.topic)
         if upto > after:
             after = upto
             # Neither a page nor a send need ever wait, and others want their turn.

@@ -1,0 +1,1 @@
+"""Processes that follow one ledger on PostgreSQL: servers, workers, builds of two ages."""

@@ -1,0 +1,84 @@
+"""Marks in a process: at the n-th passing of one it kills itself, or stops where it is.
+
+A mark lies where what was before has happened, and what comes after has not. None counts before the
+file `armed` is there. Only here is the house changed, and only by what stands around it.
+"""
+
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine import RootTransaction
+
+from shipslog.adapters.platforms.processes.platform import ProcessesPlatform
+from shipslog.adapters.store.postgres.writer import Writer
+from shipslog.adapters.store.rows import Prepared
+from shipslog.projections.follower.postgres import connecting, views
+from shipslog.projections.follower.postgres.views import PostgresViews
+
+WRITTEN, MOVED, COMMITTED = "rows written", "position moved", "batch committed"
+SENDING, DONE, APPENDING = "about to send", "done and not told", "about to append"
+FINISHED = "deployment.stage_finished"
+
+
+def put(*, at: str, do: str, armed: str, number: int = 1, brief: bool = False) -> None:
+    """Put a mark into this process: `do` is `kill` or `stop`; `number`: at which passing.
+
+    `brief`: the database is told to lose its patience with this process soon.
+    """
+    left = number
+    if brief and do == "stop":
+        setattr(views, "IDLE_SECONDS", 2)  # noqa: B010 - a constant of theirs
+        vars(connecting)["_SETTINGS"]["idle_in_transaction_session_timeout"] = "1s"
+
+    def passed(name: str) -> None:
+        nonlocal left
+        if name == at and Path(armed).exists():
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL if do == "kill" else signal.SIGSTOP)
+
+    _around_batches(passed)
+    _around_commands(passed)
+
+
+def _around_batches(passed: Callable[[str], None]) -> None:
+    move, commit = PostgresViews.move, RootTransaction.commit
+    moved: list[bool] = []
+
+    def marked_move(rows: PostgresViews, *arguments: Any) -> bool:
+        passed(WRITTEN)
+        is_moved = move(rows, *arguments)
+        moved.append(is_moved)
+        passed(MOVED)
+        return is_moved
+
+    def marked_commit(transaction: RootTransaction) -> None:
+        commit(transaction)
+        if moved:
+            moved.clear()
+            passed(COMMITTED)
+
+    PostgresViews.move = marked_move  # type: ignore[method-assign, assignment]
+    RootTransaction.commit = marked_commit  # type: ignore[method-assign, assignment]
+
+
+def _around_commands(passed: Callable[[str], None]) -> None:
+    run: Callable[..., Awaitable[Any]] = ProcessesPlatform.run
+    append: Callable[..., Awaitable[Any]] = Writer.append
+
+    async def marked_run(platform: ProcessesPlatform, *arguments: Any) -> object:
+        passed(SENDING)
+        ended = await run(platform, *arguments)
+        passed(DONE)
+        return ended
+
+    async def marked_append(writer: Writer, prepared: Prepared) -> object:
+        if any(draft.event.TOPIC == FINISHED for draft in prepared.append.drafts):
+            passed(APPENDING)
+        return await append(writer, prepared)
+
+    ProcessesPlatform.run = marked_run  # type: ignore[method-assign, assignment]
+    Writer.append = marked_append  # type: ignore[method-assign, assignment]

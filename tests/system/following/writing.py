@@ -1,0 +1,107 @@
+"""Writing: a log that grows by people's commands, and the rows that it must have become."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+from shipslog.adapters.clock import SystemClock
+from shipslog.adapters.store.postgres.store import PostgresStore
+from shipslog.domain.access import Actor, Role
+from shipslog.domain.commands import (
+    AbortDeployment,
+    DefineEnvironment,
+    DefinePipeline,
+    RequestDeployment,
+)
+from shipslog.domain.ledger import Door, Receipt
+from shipslog.projections import READ_MODELS
+from shipslog.projections.follower import SqliteViews
+from shipslog.projections.follower.postgres import PostgresViews
+from tests.projections.counting import fingerprints
+
+from ..apart.cluster import Cluster
+from ..documents import environment, pipeline
+
+LAB, SERVICE = "lab", "web"
+AT_ONCE = 8
+
+
+class People:
+    """Who asks for deployments, at a door of their own."""
+
+    def __init__(self, door: Door, actor: Actor) -> None:
+        self._door = door
+        self._actor = actor
+        self._versions = count(1)
+        self.first = ""
+        """The id of the first deployment that was asked for."""
+
+    async def define(self) -> None:
+        """Define an environment and a pipeline, and ask for a first deployment."""
+        say = pipeline(SERVICE, {"name": "say", "run": ["true"]})
+        for command in (
+            DefineEnvironment(name=LAB, document=environment(LAB)),
+            DefinePipeline(name=SERVICE, document=say),
+        ):
+            await self._door.carry_out(command, self._actor)
+        self.first = id_of(await self.ask_once())
+
+    async def ask_once(self) -> Receipt:
+        """Ask for a deployment."""
+        wish = RequestDeployment(
+            pipeline=SERVICE, version=f"1.0.{next(self._versions)}", environment=LAB
+        )
+        return await self._door.carry_out(wish, self._actor)
+
+    async def abort(self, asked: Receipt) -> Receipt:
+        """Ask for the end of a deployment."""
+        return await self._door.carry_out(AbortDeployment(deployment=id_of(asked)), self._actor)
+
+    async def ask(self) -> Receipt:
+        """Ask for several at once, and return the newest answer."""
+        answers = [await self.ask_once() for _ in range(AT_ONCE)]
+        return max(answers, key=lambda receipt: receipt.position)
+
+
+def id_of(receipt: Receipt) -> str:
+    """Return the deployment that an answer is about."""
+    return receipt.stream.partition(":")[2]
+
+
+@asynccontextmanager
+async def people_at(cluster: Cluster) -> AsyncGenerator[People]:
+    """Give people who have defined what is deployed."""
+    store = await PostgresStore.open(cluster.url)
+    try:
+        subject = await store.directory.ensure("user", "tester")
+        door = Door(store.log, SystemClock(), store.keyring)
+        people = People(door, Actor(subject, Role.ADMIN))
+        await people.define()
+        yield people
+    finally:
+        await store.close()
+
+
+async def require_exact_rows(cluster: Cluster, folder: Path) -> None:
+    """Fold the whole log anew, and compare: position, what is parked, every byte."""
+    await asyncio.to_thread(_compare, cluster, folder)
+
+
+def _compare(cluster: Cluster, folder: Path) -> None:
+    live = PostgresViews(cluster.url, READ_MODELS)
+    anew = SqliteViews(folder / "anew.db", READ_MODELS)
+    try:
+        log = cluster.log()
+        anew.open()
+        anew.clear()
+        anew.apply(log)
+        assert live.standing() == anew.standing()
+        assert live.parked() == []
+        assert fingerprints(live) == fingerprints(anew)
+    finally:
+        live.close()
+        anew.close()

@@ -1,10 +1,15 @@
-"""Streams: aggregates as they stand in the log, cached and caught up when asked for."""
+"""Streams: aggregates as they stand in the log, kept in memory and caught up when asked for.
+
+What is only at hand may have moved on in the log: whoever decides on it finds out at the append,
+which compares versions, and has it caught up then.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -24,12 +29,15 @@ class Loaded(NamedTuple):
 
 
 class Streams:
-    """A bounded cache of folds; the log is asked for what is newer at every load."""
+    """A bounded cache of folds; who follows the log lets it learn what others write."""
 
     def __init__(self, log: Log, capacity: int = CACHED_STREAMS) -> None:
         self._log = log
         self._capacity = capacity
         self._cache: OrderedDict[str, Loaded] = OrderedDict()
+        self._loading: Counter[str] = Counter()
+        self._heard: dict[str, int] = {}
+        """The newest version heard of each stream that is just being read."""
 
     async def load(self, kind: type[Kind], stream: str) -> Kind:
         """Return a stream's state now; its version is 0 where nothing was written."""
@@ -50,22 +58,52 @@ class Streams:
         for loaded in await asyncio.gather(*map(self._caught_up, streams)):
             transaction.load(*loaded)
 
+    async def seen(self, kind: type[Kind], stream: str) -> Kind:
+        """Return a stream's state as it was last seen; the log is asked only for what never was."""
+        loaded = self._cache.get(stream) or await self._caught_up(stream)
+        if not isinstance(loaded.state, kind):
+            raise TypeError(stream)
+        return loaded.state
+
     async def at_hand(self, transaction: Transaction, *streams: str) -> None:
         """Load streams into a transaction as they were last seen; what has moved is a conflict."""
         for stream in streams:
             transaction.load(*(self._cache.get(stream) or await self._caught_up(stream)))
 
     def learn(self, events: Iterable[Recorded]) -> None:
-        """Fold what was just stored, so that it need not be read back."""
+        """Fold what was just stored, or was followed, into what is at hand; again: nothing."""
         for recorded in events:
-            loaded = self._cache.get(recorded.header.stream)
-            if loaded and loaded.state.version == recorded.header.stream_version - 1:
-                self._keep(recorded.header.stream, loaded, (recorded,))
+            header = recorded.header
+            if header.stream in self._loading:
+                self._heard[header.stream] = header.stream_version
+            loaded = self._cache.get(header.stream)
+            if loaded and loaded.state.version < header.stream_version:
+                self._follow(loaded, recorded)
+
+    def _follow(self, loaded: Loaded, recorded: Recorded) -> None:
+        stream = recorded.header.stream
+        # Whoever reads the stream finds what is wrong with it.
+        with suppress(Exception):
+            if loaded.state.version == recorded.header.stream_version - 1:
+                self._keep(stream, loaded, (recorded,))
+                return
+        self._cache.pop(stream, None)
 
     async def _caught_up(self, stream: str) -> Loaded:
-        loaded = self._cache.get(stream) or Loaded(empty(stream), None)
-        newer = await self._log.stream(stream, after=loaded.state.version)
-        return self._keep(stream, loaded, newer)
+        self._loading[stream] += 1
+        try:
+            while True:
+                loaded = self._cache.get(stream) or Loaded(empty(stream), None)
+                newer = await self._log.stream(stream, after=loaded.state.version)
+                loaded = self._keep(stream, loaded, newer)
+                # What was followed meanwhile had nothing to be folded into.
+                if loaded.state.version >= self._heard.get(stream, 0):
+                    return loaded
+        finally:
+            self._loading[stream] -= 1
+            if not self._loading[stream]:
+                del self._loading[stream]
+                self._heard.pop(stream, None)
 
     def _keep(self, stream: str, loaded: Loaded, newer: Iterable[Recorded]) -> Loaded:
         state, last_at = loaded

@@ -11,6 +11,8 @@ import structlog
 
 from ...domain.deployment import stream_of as deployment_stream
 from ...domain.errors import FencedError, FenceLostError, RetryableError
+from ...domain.event import Recorded
+from ...domain.target import Target
 from .keeper import Keeper
 from .leases import Leases, Tenure
 from .owner import Owner, Workshop
@@ -32,6 +34,8 @@ class Worker:
         self._owners: dict[str, Owner] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._claiming = asyncio.Lock()
+        self._claim_at = 0.0
+        """When to claim again at the latest, on the loop's clock."""
         self._is_draining = False
 
     @property
@@ -73,10 +77,13 @@ class Worker:
                 await self._leases.give_back(tenure)
 
     async def _go_on(self, position: int | None) -> int:
+        now = asyncio.get_running_loop().time
         if position is None:
             position = await self._shop.log.head()
-        await self._claim()
-        await self._shop.log.wait_beyond(position, POLL_SECONDS)
+        if now() >= self._claim_at:
+            await self._claim()
+            self._claim_at = now() + POLL_SECONDS
+        await self._shop.log.wait_beyond(position, max(self._claim_at - now(), 0.0))
         return await self._follow(position)
 
     async def _claim(self) -> None:
@@ -134,12 +141,19 @@ class Worker:
 
     async def _follow(self, position: int) -> int:
         while page := await self._shop.log.page(after=position, limit=PAGE):
+            self._shop.streams.learn(page)
             for recorded in page:
-                position = recorded.position
-                concerned = recorded.header.deployment
-                if concerned and (owner := self._owners.get(deployment_stream(concerned))):
-                    owner.wake()
+                if concerned := recorded.header.deployment:
+                    self._tell(deployment_stream(concerned), recorded)
+            position = page[-1].position
         return position
+
+    def _tell(self, stream: str, recorded: Recorded) -> None:
+        """Let the owner of a deployment know of an event; one that has none may be due by it."""
+        if owner := self._owners.get(stream):
+            owner.hear(recorded)
+        elif recorded.header.fence is None or recorded.header.topic == Target.Held.TOPIC:
+            self._claim_at = 0.0
 
     @staticmethod
     async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:

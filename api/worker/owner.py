@@ -1,8 +1,10 @@
 """Owner: carries one deployment to its end; its lease is its right to do so.
 
-It folds what the log says, records what the process manager wants, performs the stages that the
-log says are running, and records how they ended. Whatever it had in memory can be lost at any
-moment: the next owner starts from the log and observes before it acts.
+It begins with what the log says, records what the process manager wants, performs the stages that
+the log says are running, and records how they ended. In between it has its states in memory: what
+others write reaches them as the worker follows the log, and what has not yet is found out at the
+append, which compares versions. All that can be lost at any moment: the next owner starts from the
+log and observes before it acts.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from ...domain.deployment import Deployment
 from ...domain.environment import Environment
 from ...domain.environment import stream_of as environment_stream
 from ...domain.errors import ConflictError, OutcomeUnknownError
-from ...domain.event import Fence
+from ...domain.event import Fence, Recorded
 from ...domain.plan import PlannedStage
 from ...domain.ports import Effect, EffectKey, Log
 from ...domain.processes.rollout import next_look
@@ -62,11 +64,17 @@ class Owner:
         self._tries: dict[tuple[str, int], Attempt] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._is_leaving = False
+        self._is_behind = True
+        """Whether the log has to be asked before anything else is done."""
+        self._decided_on: dict[str, int] = {}
+        """The versions of the streams when they were last looked at."""
         self._next_look: datetime = workshop.outside.clock.now()
 
-    def wake(self) -> None:
-        """Look at the log again: somebody else has written to it."""
-        self._wake.set()
+    def hear(self, recorded: Recorded) -> None:
+        """Look again where an event is newer than what was decided on."""
+        header = recorded.header
+        if header.stream_version > self._decided_on.get(header.stream, 0):
+            self._wake.set()
 
     def leave(self) -> None:
         """Begin nothing more, and stop where the next owner finds nothing under way."""
@@ -86,11 +94,17 @@ class Owner:
                     if self._keeping:
                         await asyncio.wait([self._keeping])
                     return False
-                deployment, target, where = await self._load()
+                deployment, target, where = await self._look()
+                if not deployment.is_final:
+                    transaction = await self._decide(deployment, target, where)
+                    if not transaction.is_empty and not await self._is_stored(transaction):
+                        continue
+                    deployment, target = current(transaction, deployment.id)
                 if deployment.is_final:
                     self._shop.on_end(deployment, target, where)
                     return True
-                if not await self._advance(deployment, target, where):
+                if not self._is_leaving:
+                    self._act(deployment, target, where)
                     await self._wait(deployment, target)
         finally:
             if self._keeping:
@@ -99,25 +113,24 @@ class Owner:
             for attempt in self._tries.values():
                 await attempt.drop()
 
-    async def _load(self) -> tuple[Deployment, Target, Environment]:
+    async def _look(self) -> tuple[Deployment, Target, Environment]:
         streams = self._shop.streams
-        deployment = await streams.existing(Deployment, self._lease.stream)
+        load = streams.load if self._is_behind else streams.seen
+        self._is_behind = False
+        deployment = await load(Deployment, self._lease.stream)
         plan = deployment.recorded_plan
         target, where = await asyncio.gather(
-            streams.load(Target, target_stream(plan.target)),
-            streams.load(Environment, environment_stream(plan.environment)),
+            load(Target, target_stream(plan.target)),
+            load(Environment, environment_stream(plan.environment)),
         )
+        self._decided_on = {one.stream: one.version for one in (deployment, target, where)}
         return deployment, target, where
 
-    async def _advance(self, deployment: Deployment, target: Target, where: Environment) -> bool:
-        """Write what is to be written; if nothing is, start and cancel tries. Say if it wrote."""
-        transaction = await self._decide(deployment, target, where)
-        if not transaction.is_empty:
-            return await self._store(transaction)
+    def _act(self, deployment: Deployment, target: Target, where: Environment) -> None:
+        """Start and cancel tries as the log says."""
         self._begin_tries(deployment, target, where)
         self._stop_tries(deployment)
         self._keep(deployment, target)
-        return False
 
     async def _decide(
         self, deployment: Deployment, target: Target, where: Environment
@@ -144,17 +157,23 @@ class Owner:
             and deployment.attempts[outcome.stage].number == outcome.attempt
         ]
 
-    async def _store(self, transaction: Transaction) -> bool:
+    async def _is_stored(self, transaction: Transaction) -> bool:
+        """Store what was decided; where it may have been decided on too little, say so."""
         self.tenure.require()
+        self._is_behind = True
         try:
             appended = await self._shop.log.append(transaction.append())
         except ConflictError:
-            return True
+            return False
         except OutcomeUnknownError:
             # The command ids settle it: what was stored after all is answered as known.
             await self._shop.outside.clock.sleep(RETRY_SECONDS)
-            return True
+            return False
         self._shop.streams.learn(appended.events)
+        if appended.known:
+            return False
+        self._is_behind = False
+        self._decided_on = {one.stream: one.version for one in transaction.states.values()}
         return True
 
     def _begin_tries(self, deployment: Deployment, target: Target, where: Environment) -> None:

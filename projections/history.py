@@ -21,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     RowMapping,
     Table,
+    bindparam,
     delete,
     func,
     literal,
@@ -38,7 +39,9 @@ from .follower import (
     Row,
     Slice,
     among,
+    ask,
     browse,
+    do,
     encoded,
     instant,
     micros,
@@ -152,7 +155,7 @@ def _write(db: Connection, events: Sequence[Recorded]) -> None:
 
 def _known(db: Connection, deployments: Collection[str]) -> dict[str, Row]:
     found = with_keys(db, _WHOLE, (_C.deployment,), deployments)
-    return {row["deployment"]: tuple(row.values()) for row in found}
+    return {row[0]: tuple(row) for row in found}
 
 
 def _changed(row: Row, recorded: Recorded) -> Row:
@@ -199,13 +202,16 @@ def _limit(db: Connection, recorded: Recorded) -> None:
     environment = recorded.header.stream.removeprefix("environment:")
     kept = int(event.document.get("history_limit", DEFAULT_LIMIT))
     put(db, LIMITS, [(environment, kept)])
-    services = select(_C.service).distinct().where(_C.environment == environment)
-    _trim(db, [(environment, service) for service in db.scalars(services)])
+    services = ask(db, _SERVICES, {"its_environment": environment})
+    _trim(db, [(environment, service) for (service,) in services])
+
+
+_SERVICES = select(_C.service).distinct().where(_C.environment == bindparam("its_environment"))
 
 
 def _trim(db: Connection, targets: Collection[tuple[str, str]]) -> None:
     if targets:
-        db.execute(_trimming(db.dialect.name), encoded(targets))
+        do(db, _trimming(db.dialect.name), encoded(targets))
 
 
 @cache

@@ -17,7 +17,6 @@ from sqlalchemy import (
     Connection,
     Index,
     MetaData,
-    RowMapping,
     Select,
     Table,
     bindparam,
@@ -129,7 +128,7 @@ class Targets(ReadModel):
 def get(db: Connection, environment: str, service: str) -> Place | None:
     """Return what runs at a target, or None where no deployment ever went."""
     name = {"its_environment": environment, "its_service": service}
-    row = db.execute(_ONE, name).mappings().first()
+    row = db.execute(_ONE, name).first()
     return _place(row) if row else None
 
 
@@ -149,7 +148,7 @@ def listed(
     if service is not None:
         statement = statement.where(_C.service == service)
     rows = browse(db, statement, [_C.environment, _C.service], page)
-    return Slice([_place(row) for row in rows.items], rows.next)
+    return Slice([_place(tuple(row.values())) for row in rows.items], rows.next)
 
 
 def names(db: Connection) -> list[str]:
@@ -188,6 +187,7 @@ _SHOWN = select(
 _ONE = _SHOWN.where(
     _C.environment == bindparam("its_environment"), _C.service == bindparam("its_service")
 )
+_NAMES = _SHOWN.selected_columns.keys()
 _STATE = select(_C.state)
 _STANDINGS = msgspec.json.Decoder(Standing)
 
@@ -210,13 +210,13 @@ def _name(header: Header) -> str:
 
 
 def _load(db: Connection, names: Collection[str]) -> dict[str, Standing]:
-    standings = [_STANDINGS.decode(row["state"]) for row in _of(db, _STATE, names)]
+    standings = [_STANDINGS.decode(state) for (state,) in _of(db, _STATE, names)]
     return {standing.target.name: standing for standing in standings}
 
 
 def _of(
     db: Connection, statement: Select[*tuple[Any, ...]], names: Collection[str]
-) -> Sequence[RowMapping]:
+) -> Sequence[Sequence[Any]]:
     keys = [(environment, service) for environment, _, service in (n.partition("/") for n in names)]
     return with_keys(db, statement, (_C.environment, _C.service), keys)
 
@@ -236,7 +236,8 @@ def _row(standing: Standing) -> tuple[Any, ...]:
     )
 
 
-def _place(row: RowMapping) -> Place:
-    since = None if row["since"] is None else instant(row["since"])
-    fields: dict[str, Any] = {**row, "since": since}
-    return Place(**fields)
+def _place(row: Sequence[Any]) -> Place:
+    said: dict[str, Any] = dict(zip(_NAMES, row, strict=True))
+    if said["since"] is not None:
+        said["since"] = instant(said["since"])
+    return Place(**said)

@@ -14,7 +14,6 @@ from sqlalchemy import (
     Connection,
     Index,
     MetaData,
-    RowMapping,
     Table,
     bindparam,
     func,
@@ -102,7 +101,7 @@ class Deployments(ReadModel):
 
 def get(db: Connection, deployment: str) -> StatusDocument | None:
     """Return a deployment's document, or None where there is none."""
-    row = db.execute(_ONE, {"id": deployment}).mappings().first()
+    row = db.execute(_ONE, {"id": deployment}).first()
     return _document(row) if row else None
 
 
@@ -123,7 +122,7 @@ def listed(db: Connection, filters: Filters, page: Page) -> Slice[StatusDocument
     if filters.until is not None:
         statement = statement.where(_C.requested_at <= micros(filters.until))
     rows = browse(db, statement, [_C.requested_position], page, newest_first=True)
-    return Slice([_document(row) for row in rows.items], rows.next)
+    return Slice([_document(tuple(row.values())) for row in rows.items], rows.next)
 
 
 def counted(db: Connection) -> dict[str, int]:
@@ -146,7 +145,7 @@ def _id(header: Header) -> str:
 
 def _load(db: Connection, deployments: Collection[str]) -> dict[str, StatusDocument]:
     rows = with_keys(db, _STORED, (_C.id,), deployments)
-    return {row["id"]: _DOCUMENTS.decode(row["document"]) for row in rows}
+    return {deployment: _DOCUMENTS.decode(document) for deployment, document in rows}
 
 
 def _row(document: StatusDocument) -> tuple[Any, ...]:
@@ -165,8 +164,7 @@ def _row(document: StatusDocument) -> tuple[Any, ...]:
     )
 
 
-def _document(row: RowMapping) -> StatusDocument:
-    document = _DOCUMENTS.decode(row["document"])
-    if row["stale_since"] is None:
-        return document
-    return msgspec.structs.replace(document, stale_since=row["stale_since"])
+def _document(row: Sequence[Any]) -> StatusDocument:
+    text, _, stale = row
+    document = _DOCUMENTS.decode(text)
+    return document if stale is None else msgspec.structs.replace(document, stale_since=stale)

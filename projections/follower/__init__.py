@@ -10,7 +10,20 @@ from .following import Follower
 from .keyset import MAX_LIMIT, Page, Slice, browse
 from .projecting import Observer, Projector, Rebuilt
 from .read_model import ReadModel, instant, micros, stale_since
-from .rows import TEXT, WHOLE, Row, add, among, encoded, put, rows_differ, storable, with_keys
+from .rows import (
+    TEXT,
+    WHOLE,
+    Row,
+    add,
+    among,
+    ask,
+    do,
+    encoded,
+    put,
+    rows_differ,
+    storable,
+    with_keys,
+)
 from .sqlite import SqliteViews
 from .views import Moved, OutdatedViewsError, Views, standing
 
@@ -33,7 +46,9 @@ __all__ = [
     "Views",
     "add",
     "among",
+    "ask",
     "browse",
+    "do",
     "encoded",
     "instant",
     "micros",

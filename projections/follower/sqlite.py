@@ -7,7 +7,7 @@ file is derived: one that is missing, broken or of another shape is begun anew.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -32,7 +32,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateTable
 
 from .read_model import PARKED, ReadModel
-from .rows import STORAGES, Row, put
+from .rows import STORAGES, Row, Statement, put
 from .views import PROGRESS, Views, standing
 
 BUSY_SECONDS = 10.0
@@ -77,7 +77,7 @@ class SqliteViews(Views):
     @contextmanager
     def reading(self) -> Generator[Connection]:
         """Implement `Views.reading`."""
-        with self._readers.connect() as db:
+        with self._readers.connect() as db, db.begin():
             yield db
 
     async def read(self, query: Callable[[Connection], Result]) -> Result:
@@ -160,6 +160,15 @@ class _Storage:
 
     add = put
 
+    def ask(
+        self, db: Connection, statement: Statement, values: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        sql, constants = _spelled(statement)
+        return _driver(db).execute(sql, {**constants, **values}).fetchall()
+
+    def do(self, db: Connection, statement: Statement, values: Mapping[str, Any]) -> None:
+        self.ask(db, statement, values)
+
     def among(self, key: Sequence[Column[Any]], keys: ColumnElement[str]) -> ColumnElement[bool]:
         each = func.json_each(keys).table_valued("value")
         parts = [func.json_extract(each.c.value, f"$[{n}]") for n in range(len(key))]
@@ -167,6 +176,12 @@ class _Storage:
 
 
 STORAGES["sqlite"] = _Storage()
+
+
+@cache
+def _spelled(statement: Statement) -> tuple[str, Mapping[str, Any]]:
+    compiled = statement.compile(dialect=dialect(paramstyle="named"))
+    return str(compiled), compiled.params
 
 
 @cache

@@ -33,7 +33,7 @@ from ...domain.errors import BrokenError, CorruptLogError, RetryableError
 from ...domain.event import Recorded
 from .folding import Parked, all_at_once, one_by_one, parked
 from .read_model import PARKED, ReadModel
-from .rows import TEXT, WHOLE, put
+from .rows import TEXT, WHOLE, ask, put
 
 PROGRESS = Table(
     "progress",
@@ -229,11 +229,11 @@ class Views(ABC):
     def move(self, db: Connection, moved: Moved, newest: str) -> bool:
         """Store a position if the one before still is that, and announce it; say whether it was."""
         values = {"at": moved.after, "to": moved.position, "digest": newest}
-        return db.execute(MOVE, values).rowcount == 1
+        return bool(ask(db, _MOVE, values))
 
     def _apply(self, events: Sequence[Recorded], *, is_careful: bool) -> Applied:
         with self.writing() as db:
-            at, mark, has_parked = db.execute(_AT).one()
+            ((at, mark, has_parked),) = ask(db, _AT, {})
             if mark != self.signature:
                 raise OutdatedViewsError
             fresh = events if events and events[0].position == at + 1 else _after(events, at)
@@ -276,6 +276,7 @@ MOVE = (
     .where(PROGRESS.c.position == bindparam("at"))
     .values(position=bindparam("to"), newest=bindparam("digest"))
 )
+_MOVE = MOVE.returning(PROGRESS.c.position)
 
 
 def _after(events: Sequence[Recorded], position: int) -> Sequence[Recorded]:

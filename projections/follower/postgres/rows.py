@@ -5,21 +5,31 @@ Both are part of the transaction that SQLAlchemy's connection is in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
-from sqlalchemy import Column, ColumnElement, Connection, Table, func, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    func,
+    make_url,
+    select,
+    tuple_,
+)
 from sqlalchemy import cast as as_type
 from sqlalchemy.dialects.postgresql import ARRAY, JSON
 from sqlalchemy.dialects.postgresql import TEXT as PLAIN
 from sqlalchemy.sql import any_
 
-from ..rows import STORAGES, Row
+from ..rows import STORAGES, Row, Statement
 from .arrays import array, type_name
 
+_DIALECT = make_url("postgresql+psycopg://").get_dialect()()
 COPIED = 64
 """From so many new rows on, a COPY takes less than its two more round trips."""
 
@@ -35,6 +45,19 @@ class _Storage:
         with driver(db).cursor() as cursor, cursor.copy(_copy(table)) as copy:
             for row in rows:
                 copy.write_row(row)
+
+    def ask(
+        self, db: Connection, statement: Statement, values: Mapping[str, Any]
+    ) -> Sequence[Sequence[Any]]:
+        if not isinstance(db.connection.driver_connection, psycopg.Connection):
+            # The driver of the event loop is waited for by SQLAlchemy's greenlet alone.
+            return db.execute(statement, values).all()
+        sql, constants = _spelled(statement)
+        return driver(db).execute(sql, {**constants, **values}, prepare=True).fetchall()
+
+    def do(self, db: Connection, statement: Statement, values: Mapping[str, Any]) -> None:
+        sql, constants = _spelled(statement)
+        driver(db).execute(sql, {**constants, **values}, prepare=True)
 
     def among(self, key: Sequence[Column[Any]], keys: ColumnElement[str]) -> ColumnElement[bool]:
         each = func.json_array_elements(as_type(keys, JSON)).table_valued("value")
@@ -58,6 +81,12 @@ def _insert(db: Connection, table: Table, rows: Sequence[Row], statement: Compos
     columns = zip(table.columns, zip(*rows, strict=True), strict=True)
     arrays = [array(column, values) for column, values in columns]
     driver(db).execute(statement, arrays, prepare=True)
+
+
+@cache
+def _spelled(statement: Statement) -> tuple[bytes, Mapping[str, Any]]:
+    compiled = statement.compile(dialect=_DIALECT)
+    return str(compiled).encode(), compiled.params
 
 
 @cache

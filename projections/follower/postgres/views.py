@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ....domain.errors import OverloadedError
 from ..read_model import ReadModel
+from ..rows import ask
 from ..views import MOVE, Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
 from . import schema
 from .connecting import IDLE_SECONDS, async_readers, readers, writer
@@ -71,7 +72,7 @@ class PostgresViews(Views):
     @contextmanager
     def reading(self) -> Generator[Connection]:
         """Implement `Views.reading`."""
-        with self._readers.connect() as db:
+        with self._readers.connect() as db, db.begin():
             yield db
 
     async def read(self, query: Callable[[Connection], Result]) -> Result:
@@ -102,7 +103,9 @@ class PostgresViews(Views):
                 yield db
         except BaseException as error:
             # Whatever it was that no event is to blame for: a new connection knows nothing of it.
-            if driver_is_lost(db) or (isinstance(error, DBAPIError) and not self.is_poison(error)):
+            if driver_is_lost(db) or (
+                isinstance(error, DBAPIError | psycopg.Error) and not self.is_poison(error)
+            ):
                 self._disconnect()
             raise
 
@@ -209,7 +212,7 @@ class PostgresViews(Views):
         channel, payload = announcement(self.name, moved)
         values = {"at": moved.after, "to": moved.position, "digest": newest}
         told = {"channel": channel, "payload": payload}
-        return db.execute(_MOVE_AND_TELL, values | told).first() is not None
+        return bool(ask(db, _MOVE_AND_TELL, values | told))
 
     async def _read(self, query: Callable[[Connection], Result]) -> Result:
         if self._async_readers is None:

@@ -2,7 +2,10 @@
 -- the order lock: where they hold all of it is stored, else nothing, and the facts are returned.
 -- The lock is taken by a statement of its own: under READ COMMITTED every later statement then
 -- sees what the holder before has committed. In one statement with max(position) it would not.
-CREATE FUNCTION append_events(
+-- Where a flush is slow, what was appended is committed, and with it the lock released, before it
+-- is flushed. The flush is that of a later commit, which all writers share.
+CREATE PROCEDURE append_events(
+    is_early boolean,            -- commit before the flush, and wait for it without the lock
     written_at timestamptz,      -- the writer's present, which stands in the headers ...
     written_text text,           -- ... in these very letters
     tells boolean,               -- notify those who listen
@@ -16,13 +19,15 @@ CREATE FUNCTION append_events(
     OUT head bigint,             -- the newest position before; null where nothing was stored
     OUT recorded_at timestamptz, -- when the events were recorded, after all
     OUT facts text
-) LANGUAGE plpgsql VOLATILE AS $$
+) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     owners jsonb := '{}';
     stamp  text;
+    holds  boolean;
+    called text; -- for its effect: PERFORM would start the executor each time
 BEGIN
-    PERFORM pg_advisory_xact_lock(7887012594);
+    called := pg_advisory_xact_lock(7887012594);
 
     SELECT e.position, e.recorded_at INTO head, recorded_at
     FROM shipslog.stored_events AS e ORDER BY e.position DESC LIMIT 1;
@@ -45,18 +50,23 @@ BEGIN
             AND owner IS NOT NULL AND expires_at > clock_timestamp();
     END IF;
 
-    IF owners IS DISTINCT FROM coalesce(work_changes -> 'owners', '{}')
-        OR unknown_streams > 0 AND EXISTS (
+    -- One after the other, so that no query is made ready whose answer nobody needs.
+    holds := owners IS NOT DISTINCT FROM coalesce(work_changes -> 'owners', '{}');
+    IF holds AND unknown_streams > 0 THEN
+        holds := NOT EXISTS (
             SELECT FROM unnest(read_streams[:unknown_streams], read_versions[:unknown_streams])
                 AS assumed (stream, version)
             WHERE assumed.version <> coalesce((
                 SELECT max(e.originator_version) FROM shipslog.stored_events AS e
                 WHERE e.originator_id = assumed.stream
             ), 0)
-        )
-        OR cardinality(asked_ids) > 0
-            AND EXISTS (SELECT FROM shipslog.commands WHERE id = ANY (asked_ids))
-    THEN
+        );
+    END IF;
+    IF holds AND cardinality(asked_ids) > 0 THEN
+        holds := NOT EXISTS (SELECT FROM shipslog.commands WHERE id = ANY (asked_ids));
+    END IF;
+
+    IF NOT holds THEN
         head := NULL;
         SELECT jsonb_build_object('owners', owners, 'versions', (
             SELECT jsonb_object_agg(stream, coalesce((
@@ -106,33 +116,14 @@ BEGIN
         ON CONFLICT (stream) DO UPDATE SET due_at = least(old.due_at, excluded.due_at);
     END IF;
     IF tells THEN
-        PERFORM pg_notify('shipslog', '');
+        called := pg_notify('shipslog', '');
     END IF;
-    PERFORM set_config('shipslog.head', (head + cardinality(streams))::text, false);
+    called := set_config('shipslog.head', (head + cardinality(streams))::text, false);
+    IF is_early THEN
+        called := set_config('synchronous_commit', 'off', true);
+        COMMIT;
+        called := pg_logical_emit_message(true, 'shipslog', '');
+    END IF;
 END $$;
 
-GRANT EXECUTE ON FUNCTION append_events TO shipslog_app;
-
--- The same where a flush is slow: what was appended is committed, and with it the lock released,
--- before it is flushed. The flush is that of a later commit, which all writers share.
-CREATE PROCEDURE append_early(
-    written_at timestamptz, written_text text, tells boolean,
-    known_head bigint, unknown_streams integer,
-    streams text[], versions bigint[], topics text[], states bytea[],
-    read_streams text[], read_versions bigint[],
-    command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],
-    asked_ids bytea[], work_changes jsonb,
-    OUT head bigint, OUT recorded_at timestamptz, OUT facts text
-) LANGUAGE plpgsql AS $$
-BEGIN
-    SELECT * INTO head, recorded_at, facts FROM shipslog.append_events(
-        written_at, written_text, tells, known_head, unknown_streams,
-        streams, versions, topics, states, read_streams, read_versions,
-        command_ids, sha256s, firsts, lasts, asked_ids, work_changes
-    );
-    PERFORM set_config('synchronous_commit', 'off', true);
-    COMMIT;
-    PERFORM pg_logical_emit_message(true, 'shipslog', '');
-END $$;
-
-GRANT EXECUTE ON PROCEDURE append_early TO shipslog_app;
+GRANT EXECUTE ON PROCEDURE append_events TO shipslog_app;

@@ -180,7 +180,7 @@ class Manner(NamedTuple):
 
 
 def values(group: Group, facts: Facts, batch: Batch, claims: Claims, manner: Manner) -> Values:
-    """Return what a decided group sends, in the order of `append_events`."""
+    """Return what a decided group sends, in the order of `append_events`, after `is_early`."""
     settled, head = batch.settled, facts.start.head
     _, streams, versions, topics, states = zip(*batch.rows, strict=True) if batch.rows else _NOTHING
     outcomes = settled.values()

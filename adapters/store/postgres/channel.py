@@ -26,15 +26,12 @@ Done = Callable[[Row | None, psycopg.Error | None], None]
 
 _STATEMENTS = {
     b"append": b"""
-        SELECT head, recorded_at, facts FROM append_events(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)""",
-    b"append_early": b"""
-        CALL append_early(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+        CALL append_events(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
             NULL, NULL, NULL)""",
     b"barrier": BARRIER.encode(),
 }
-_BINARY = [pq.Format.BINARY] * 17
+_BINARY = [pq.Format.BINARY] * 18
 _TAKEN = b"23505"
 _SQLSTATE = pq.DiagnosticField.SQLSTATE
 
@@ -75,7 +72,7 @@ class Channel:
 
     def append(self, values: Values, done: Done, *, is_early: bool) -> None:
         """Send an append; an early one is committed first and then made durable."""
-        self._send(b"append_early" if is_early else b"append", values, done)
+        self._send(b"append", (b"\1" if is_early else b"\0", *values), done)
 
     def barrier(self, done: Done) -> None:
         """Have everything flushed that is committed so far."""

@@ -121,11 +121,11 @@ async def test_a_channel_on_which_something_failed_is_never_used_again(database:
     await store.log.append(one("a", 1))
     before = store._writer._channel
     assert before is not None
-    carry_out(database, "ALTER FUNCTION append_events RENAME TO away")
+    carry_out(database, "ALTER PROCEDURE append_events RENAME TO away")
     with pytest.raises(OutcomeUnknownError):
         await store.log.append(one("a", 2))
     assert before.is_broken
-    carry_out(database, "ALTER FUNCTION away RENAME TO append_events")
+    carry_out(database, "ALTER PROCEDURE away RENAME TO append_events")
     assert (await store.log.append(one("a", 2))).last == 2
     assert store._writer._channel is not before
     await store.close()

@@ -3,12 +3,13 @@
 import json
 import sqlite3
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from shipslog.adapters.store.rows import Row
 from shipslog.adapters.store.sqlite.connections import PAGE_BYTES
 from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.event import sha256_hex
@@ -185,6 +186,23 @@ def test_a_fault_is_found_where_it_is(raw: sqlite3.Connection, data: Path, fault
     change(raw)
     found = findings(data)
     assert any(at == position and said.startswith(detail) for at, said in found), found
+
+
+async def test_what_is_appended_meanwhile_is_no_finding(
+    store: SqliteStore, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.log.append(one("a", 1))
+    archive = SqliteStore.read_only(data)
+    rows = archive.log.rows
+
+    def rows_until_then() -> Iterator[Row]:
+        yield from list(rows())
+        # Whoever asks from here on finds a command that is answered with more than was read.
+        monkeypatch.setattr(archive.log, "last_settled", lambda: 2)
+
+    monkeypatch.setattr(archive.log, "rows", rows_until_then)
+    assert list(archive.log.verify()) == []
+    archive.close()
 
 
 async def test_a_cause_may_come_later_in_the_same_append(store: SqliteStore) -> None:

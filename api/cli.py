@@ -103,6 +103,7 @@ _add(administering.database_create, "db create", "db create")
 _add(administering.database_upgrade, "db upgrade", "db upgrade")
 _add(administering.database_check, "db check", "db check")
 _add(administering.database_status, "db status", "db status", "db status --json")
+_add(administering.database_accept, "db accept", "db accept")
 
 
 @app.callback(

@@ -55,3 +55,20 @@ class ServerError(BrokenError):
 
 class ForgetfulServerError(BrokenError):
     """The ledger would not outlast a power cut: the database has {settings} off."""
+
+
+class StandbyError(RetryableError):
+    """The database is a standby, which takes no appends."""
+
+
+class OldPrimaryError(RetryableError):
+    """The database is an old primary: it is on timeline {timeline}, and {known} has been seen."""
+
+
+class LogRolledBackError(EndingError):
+    """The log has lost events that were seen, within {first} to {last}, and ends at {head}.
+
+    Nothing goes on with it until an operator has accepted that: `shipslog db accept`.
+    """
+
+    slug = "log-rolled-back"

@@ -10,6 +10,7 @@ from sqlalchemy.exc import DatabaseError
 
 from ...adapters.clock import SystemClock
 from ...adapters.store.errors import NoLedgerError
+from ...adapters.store.seen import FILE as SEEN
 from ...adapters.store.sqlite.connections import LEDGER
 from ...domain.errors import BrokenError
 from ...projections import READ_MODELS
@@ -72,11 +73,14 @@ async def check(settings: Settings) -> list[str]:
     faults: list[str] = []
     if settings.postgres is not None:
         require_driver(settings.postgres)
+        from ...adapters.store.postgres.line.accepting import standing as line_standing
         from ...adapters.store.postgres.schema import check
         from ...projections.follower.postgres import migrations
 
         faults += await check(settings.postgres)
         faults += await asyncio.to_thread(migrations.check, settings.postgres, READ_MODELS)
+        line = await line_standing(settings.postgres, settings.data / SEEN)
+        faults += [str(line.lost)] if line.lost else []
     async with archive(settings) as ledger:
         faults += [f"position {found.position}: {found.detail}" for found in ledger.log.verify()]
     return faults
@@ -85,16 +89,35 @@ async def check(settings: Settings) -> list[str]:
 async def status(settings: Settings) -> Facts:
     """Return figures of a ledger and of its read models. Errors: as for `archive`."""
     async with archive(settings) as ledger, views(settings) as rows:
-        found = {"position": await ledger.log.head(), "views_position": await _reached(rows)}
+        found: dict[str, Any] = {"position": await ledger.log.head()}
+        found["views_position"] = await _reached(rows)
     if settings.postgres is None:
         sizes = {path.name: path.stat().st_size for path in sorted(settings.data.glob("*.db*"))}
         return {**place(settings), **found, "bytes": sizes}
+    from ...adapters.store.postgres.line.accepting import standing as line_standing
     from ...adapters.store.postgres.schema import facts
     from ...projections.follower.postgres import migrations
 
     state = await asyncio.to_thread(migrations.state, settings.postgres, READ_MODELS)
+    line = await line_standing(settings.postgres, settings.data / SEEN)
+    found |= {"timeline": line.timeline, "seen": line.seen.position}
+    if line.lost:
+        found["lost"] = str(line.lost)
     about_views = {"views": state.revision, "views_fit": state.fits, "parked": len(state.parked)}
     return {**place(settings), **found, **await facts(settings.postgres), **about_views}
+
+
+async def accept(settings: Settings) -> Facts:
+    """Go on with a log that has lost what this host has seen of it. Errors: as for `archive`."""
+    async with archive(settings) as ledger:
+        found = {"position": await ledger.log.head()}
+    if settings.postgres is None:
+        return {**place(settings), **found}
+    from ...adapters.store.postgres.line.accepting import accept as accept_line
+
+    before = await accept_line(settings.postgres, settings.data / SEEN)
+    lost = {"lost": str(before.lost)} if before.lost else {}
+    return {**place(settings), **found, "timeline": before.timeline, **lost}
 
 
 async def _reached(rows: Views) -> int | None:

@@ -13,9 +13,7 @@ from ...adapters.documents.sources import allowed_source
 from ...adapters.platforms.processes.platform import ProcessesPlatform
 from ...adapters.probes.http import HttpProbe
 from ...adapters.secrets.local import LocalSecretStore
-from ...adapters.store.sqlite.store import SqliteStore
 from ...domain.access import Role
-from ...domain.errors import BrokenError
 from ...domain.ledger import Door
 from ...domain.stages import Outside
 from ...domain.streams import Streams
@@ -58,7 +56,7 @@ class House:
             keyring=store.keyring,
             tokens=store.tokens,
             clock=clock,
-            broken=lambda: _broken(store),
+            broken=lambda: store.broken,
             waiting_appends=lambda: store.waiting,
         )
 
@@ -104,7 +102,3 @@ async def first_token(services: Services) -> str | None:
     subject = await services.directory.ensure("user", getpass.getuser())
     # Of servers that start for the first time in the same instant one gets it.
     return await services.tokens.create_first(subject, Role.ADMIN)
-
-
-def _broken(store: Store) -> BrokenError | None:
-    return store.broken if isinstance(store, SqliteStore) else None

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
+from ...adapters.store.seen import FILE as SEEN
 from ...adapters.store.sqlite.store import SqliteArchive, SqliteStore
 from ...domain.errors import InvalidError
 from ...domain.ports import Clock
@@ -50,7 +51,8 @@ async def opened(settings: Settings, clock: Clock) -> AsyncGenerator[Store]:
     from ...adapters.store.postgres.store import PostgresStore, Terms
 
     lease = timedelta(seconds=settings.lease_seconds)
-    shared = await PostgresStore.open(settings.postgres, clock.now, Terms(lease=lease))
+    terms = Terms(lease=lease, memory=settings.data / SEEN)
+    shared = await PostgresStore.open(settings.postgres, clock.now, terms)
     try:
         yield shared
     finally:

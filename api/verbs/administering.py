@@ -103,6 +103,13 @@ def database_status(*, as_json: AsJson = False) -> None:
     _put_facts(with_settings(databases.status), as_json=as_json)
 
 
+def database_accept(*, as_json: AsJson = False) -> None:
+    """Go on with a log that has lost events which this host has seen, as after a failover."""
+    from ..assembly import databases
+
+    _put_facts(with_settings(databases.accept), as_json=as_json)
+
+
 def _put_facts(facts: Facts, *, as_json: bool) -> None:
     if as_json:
         output.put_json(facts)

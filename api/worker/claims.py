@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from ...domain.deployment import stream_of as deployment_stream
-from ...domain.errors import FencedError, FenceLostError, RetryableError
+from ...domain.errors import EndingError, FencedError, FenceLostError, RetryableError
 from ...domain.event import Recorded
 from ...domain.target import Target
 from .keeper import Keeper
@@ -73,7 +73,7 @@ class Worker:
         late = [owner.tenure for owner in self._owners.values()]
         await self._end(self._tasks)
         for tenure in late:
-            with suppress(RetryableError):
+            with suppress(RetryableError, EndingError):
                 await self._leases.give_back(tenure)
 
     async def _go_on(self, position: int | None) -> int:
@@ -135,6 +135,8 @@ class Worker:
         while True:
             try:
                 return await self._leases.give_back(tenure)
+            except EndingError:
+                return None  # it ends by itself, as this process does
             except RetryableError as error:
                 _log.warning("not_released", stream=tenure.lease.stream, detail=str(error))
             await asyncio.sleep(POLL_SECONDS)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 import structlog
 
 from ...domain.append import Due, Lease
-from ...domain.errors import FenceLostError, RetryableError
+from ...domain.errors import EndingError, FenceLostError, RetryableError
 from ...domain.ports import WorkQueue
 
 RENEWED_AT = 1 / 3
@@ -132,6 +132,11 @@ class Leases:
             try:
                 async with asyncio.timeout(self._seconds * RENEWED_AT):
                     kept = set(await self._queue.renew(list(tenures)))
+            except EndingError as error:
+                _log.error("leases_given_up", leases=len(tenures), detail=str(error))
+                for tenure in tenures.values():
+                    self.drop(tenure)
+                return
             except (RetryableError, TimeoutError) as error:
                 _log.warning("not_renewed", leases=len(tenures), detail=str(error))
                 return

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection, BaseConnection, Connection
+from psycopg.errors import Diagnostic
 
 from ..errors import ClosedLedgerError, StoreUnreachableError
 from . import wire
+from .line.meeting import Line
 
 Row = tuple[Any, ...]
 
@@ -57,8 +60,12 @@ _OPTIONS: dict[str, Any] = {
 class Connections:
     """Lends connections to one database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, line: Line | None = None) -> None:
         self._url = url
+        self._line = line
+        self._leavers: list[Callable[[], None]] = []
+        self.era = 0
+        """Rises whenever everything that is connected must be connected anew."""
         self._idle: list[AsyncConnection[Row]] = []
         self._idle_plain: list[Connection[Row]] = []
         self._free = asyncio.Semaphore(LENT_AT_ONCE)
@@ -66,7 +73,10 @@ class Connections:
         self._is_closed = False
 
     async def connect(self) -> AsyncConnection[Row]:
-        """Return a new connection, the caller's own. Errors: StoreUnreachableError."""
+        """Return a new connection, the caller's own.
+
+        Errors: StoreUnreachableError; those of `Line.meet` for a database not to be gone on with.
+        """
         if self._is_closed:
             raise ClosedLedgerError
         connecting = asyncio.create_task(AsyncConnection[Row].connect(self._url, **_OPTIONS))
@@ -82,7 +92,35 @@ class Connections:
             connecting.add_done_callback(_close_unwanted)
             raise
         wire.register(connection)
+        async with _closed_on_failure(connection):
+            await self._meet(connection)
         return connection
+
+    def when_left(self, leave: Callable[[], None]) -> None:
+        """Have somebody told who keeps a connection when it is to be left."""
+        self._leavers.append(leave)
+
+    def leave(self) -> None:
+        """Use none of the connections any more that there are now."""
+        self.era += 1
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.pgconn.finish()
+        while self._idle_plain:
+            self._idle_plain.pop().close()
+        for leave in self._leavers:
+            leave()
+
+    async def _meet(self, connection: AsyncConnection[Row]) -> None:
+        if self._line is None:
+            return
+        was_whole = self._line.broken is None
+        begins = False
+        try:
+            begins = await self._line.meet(connection)
+        finally:
+            if begins or (was_whole and self._line.broken):
+                self.leave()
 
     @asynccontextmanager
     async def handing_over(self) -> AsyncGenerator[AsyncConnection[Row]]:
@@ -99,9 +137,10 @@ class Connections:
         """Lend a connection on the event loop. Errors: StoreUnreachableError."""
         async with self._free:
             connection = await self._idle_or_new()
+            era = self.era
             async with _closed_on_failure(connection):
                 yield connection
-            if self._is_closed:
+            if self._is_closed or era != self.era:
                 await connection.close()
             else:
                 self._idle.append(connection)
@@ -109,6 +148,7 @@ class Connections:
     @contextmanager
     def borrow_plain(self) -> Generator[Connection[Row]]:
         """Lend a connection to a thread that waits for it. Errors: StoreUnreachableError."""
+        era = self.era
         connection = self._idle_plain_one() or self._connect_plain()
         try:
             yield connection
@@ -117,7 +157,7 @@ class Connections:
             if is_lost(error):
                 raise StoreUnreachableError(detail=str(error)) from error
             raise
-        if self._is_closed:
+        if self._is_closed or era != self.era:
             connection.close()
         else:
             self._idle_plain.append(connection)
@@ -160,6 +200,12 @@ class Connections:
         except psycopg.Error as error:
             raise StoreUnreachableError(detail=str(error)) from error
         wire.register(connection)
+        if self._line is not None:
+            try:
+                self._line.meet_plain(connection)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
 
@@ -184,13 +230,30 @@ def _close_unwanted(connecting: asyncio.Task[AsyncConnection[Row]]) -> None:
 
 @asynccontextmanager
 async def _closed_on_failure(connection: AsyncConnection[Row]) -> AsyncGenerator[None]:
+    warnings: list[str] = []
+    note = partial(_note_warning, warnings)
+    connection.add_notice_handler(note)
     try:
         yield
+        _require_none(warnings)
     except BaseException as error:
         await discard(connection)
         if is_lost(error):
             raise StoreUnreachableError(detail=str(error)) from error
         raise
+    finally:
+        connection.remove_notice_handler(note)
+
+
+def _require_none(warnings: list[str]) -> None:
+    # For instance: the wait for a standby was given up, and the commit is only local.
+    if warnings:
+        raise psycopg.OperationalError(warnings[0])
+
+
+def _note_warning(warnings: list[str], notice: Diagnostic) -> None:
+    if notice.severity_nonlocalized == "WARNING":
+        warnings.append(notice.message_primary or "")
 
 
 async def discard(connection: AsyncConnection[Row]) -> None:

@@ -7,24 +7,31 @@ the log was flushed up to where it ended after the read, or the reader flushes i
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from statistics import median
 from typing import LiteralString
 
 from psycopg import AsyncConnection
 
+from ....domain.event import Recorded
 from ..head import Head
 from .connections import Connections, Row
+from .line.meeting import Line
 
 MEASURED = 7
 
-# What a snapshot shows was written into the log before the statement asks where the log ends.
-HEAD = """
-SELECT coalesce((SELECT max(position) FROM stored_events), 0),
-    pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn()
+# Where a standby has to have it too, only a commit that waits for the standby can say so.
+FLUSHED = """
+pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn()
+AND current_setting('synchronous_standby_names') = ''
 """
-FLUSHED = "SELECT pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn()"
+# What a snapshot shows was written into the log before the statement asks where the log ends.
+HEAD = f"""
+SELECT coalesce((SELECT max(position) FROM stored_events), 0), {FLUSHED}
+"""  # noqa: S608 - of constants
 BARRIER = "SELECT pg_logical_emit_message(true, 'shipslog', '')"
 """A commit of its own, whose flush covers everything that was committed before."""
 
@@ -34,9 +41,11 @@ _EMPTY = datetime.min.replace(tzinfo=UTC)
 class DurableHead:
     """Knows the newest durable position; followers wait for it to move."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, line: Line | None = None) -> None:
         self._connections = connections
+        self._line = line
         self._head = Head(0, _EMPTY)
+        self._flushing = asyncio.Lock()
 
     @property
     def position(self) -> int:
@@ -48,6 +57,11 @@ class DurableHead:
         if position > self._head.position:
             self._head.publish(position, _EMPTY)
 
+    def saw(self, events: Sequence[Recorded]) -> None:
+        """Remember the last of some events that are durable."""
+        if self._line is not None:
+            self._line.marks.note(events[-1:])
+
     async def beyond(self, position: int, timeout: float) -> int:
         """Return the head as soon as it is above `position`, or after `timeout` seconds."""
         return await self._head.beyond(position, timeout)
@@ -57,19 +71,26 @@ class DurableHead:
         if position <= self.position:
             return
         async with self._connections.borrow() as connection:
-            (flushed,) = await _one(connection, FLUSHED)
-            if not flushed:
-                await connection.execute(BARRIER)
+            (flushed,) = await _one(connection, f"SELECT {FLUSHED}")
+        if not flushed:
+            await self._flush(position)
         self.publish(position)
 
     async def refresh(self) -> int:
         """Ask the database for the head, and return it once it is durable."""
         async with self._connections.borrow() as connection:
             position, flushed = await _one(connection, HEAD)
-            if position > self.position and not flushed:
-                await connection.execute(BARRIER)
+        if not flushed:
+            await self._flush(position)
         self.publish(position)
         return self.position
+
+    async def _flush(self, position: int) -> None:
+        # One at a time: where a standby is away they wait, and take no more connections than one.
+        async with self._flushing:
+            if position > self.position:
+                async with self._connections.borrow() as connection:
+                    await connection.execute(BARRIER)
 
     def refresh_plain(self) -> int:
         """Do the same where the caller stands."""

@@ -95,7 +95,8 @@ class Listener:
         try:
             # Listening comes before looking, or a move between the two would be missed.
             await connection.execute(f"LISTEN {CHANNEL}")
-            while True:
+            era = self._connections.era
+            while era == self._connections.era:
                 await self._head.refresh()
                 async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
                     pass

@@ -238,6 +238,8 @@ class PostgresReader:
         answers = [list[Recorded]() for _ in questions]
         for number, position, state in found:
             answers[int(number) - 1].append(decode(position, state))
+        for answer in answers:
+            self._durable.saw(answer)
         return answers
 
     async def _events(self, query: LiteralString, values: tuple[Any, ...]) -> list[Recorded]:
@@ -246,7 +248,9 @@ class PostgresReader:
             found = await cursor.fetchall()
         if found:
             await self._durable.assure(max(found[0][0], found[-1][0]))
-        return [decode(position, state) for position, state in found]
+        events = [decode(position, state) for position, state in found]
+        self._durable.saw(events)
+        return events
 
     def _wrong_instants(self) -> Iterator[Finding]:
         for row, recorded_at in self._rows():

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Self
 
+from ....domain.errors import BrokenError
 from ..keyring import Keyring
+from ..seen import recall
 from .connections import Connections
 from .durable import DurableHead
+from .line.meeting import Line
+from .line.watching import Watch
 from .log import PostgresLog
 from .news import Listener
 from .reading import PostgresReader
@@ -34,6 +39,8 @@ class Terms:
 
     release: Release = Release.MEASURED
     lease: timedelta = timedelta(seconds=15)
+    memory: Path | None = None
+    """The file in which this host keeps what it has seen of the log; None for one that forgets."""
 
 
 class PostgresArchive:
@@ -54,8 +61,10 @@ class PostgresArchive:
 class PostgresStore:
     """A ledger shared with any number of processes; the ports are its attributes."""
 
-    def __init__(self, connections: Connections, now: Now, terms: Terms) -> None:
-        head = DurableHead(connections)
+    def __init__(self, connections: Connections, now: Now, terms: Terms, line: Line) -> None:
+        head = DurableHead(connections, line)
+        self._line = line
+        self._watch = Watch(connections, line, terms.memory, terms.lease) if terms.memory else None
         writer = Writer(connections, head, now, terms.release)
         self._writer = writer
         self._connections = connections
@@ -71,16 +80,21 @@ class PostgresStore:
     async def open(cls, url: str, now: Now = _now, terms: Terms | None = None) -> Self:
         """Open a database that `create` has made.
 
-        Errors: StoreUnreachableError; BrokenError for one that cannot be used or would not last.
+        Errors: StoreUnreachableError, StandbyError, OldPrimaryError; BrokenError for one that
+        cannot be used, would not last, or has lost what this host has seen.
         """
         terms = terms or Terms()
-        connections = Connections(url)
+        line = Line(recall(terms.memory) if terms.memory else None)
+        connections = Connections(url, line)
         async with AsyncExitStack() as opening:
             opening.push_async_callback(connections.close)
             async with connections.borrow() as connection:
                 await require_ledger(connection)
             opening.pop_all()
-        return cls(connections, now, terms)
+        store = cls(connections, now, terms, line)
+        if store._watch:
+            store._watch.begin()
+        return store
 
     @staticmethod
     async def read_only(url: str, now: Now = _now) -> PostgresArchive:
@@ -95,6 +109,11 @@ class PostgresStore:
         return PostgresArchive(connections, now)
 
     @property
+    def broken(self) -> BrokenError | None:
+        """Why nothing may go on with this log in this process, or None."""
+        return self._line.broken
+
+    @property
     def waiting(self) -> int:
         """How many appends wait for the writer."""
         return self._writer.waiting
@@ -103,4 +122,6 @@ class PostgresStore:
         """Write what is queued and close every connection."""
         await self._writer.close()
         await self._listener.close()
+        if self._watch:
+            await self._watch.close()
         await self._connections.close()

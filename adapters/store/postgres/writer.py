@@ -126,6 +126,7 @@ class Writer:
         self._news = News(connections)
         self._recorded_at = datetime.min.replace(tzinfo=UTC)
         self._is_closed = False
+        connections.when_left(self._leave_channel)
 
     @property
     def is_early(self) -> bool:
@@ -248,16 +249,17 @@ class Writer:
             self._begin(channel, [task])
 
     def _place(self, sending: _Sending, answer: Answer, head: int) -> None:
-        start = sending.facts.start
+        start, last = sending.facts.start, None
         for task in sending.tasks:
             if task.result is not None and not task.result.known:
-                task.result = answer.placed(task.result, start)
+                task.result = last = answer.placed(task.result, start)
         sending.is_stored = True
         self._recorded_at = max(self._recorded_at, answer.recorded_at)
         rows = len(sending.batch.rows)
         if not rows:
             return
         self._head.publish(head + rows)
+        self._head.saw(last.events if last else ())
         if head != start.head:
             self._known.forget()
         if self._known.head is not None:
@@ -316,7 +318,10 @@ class Writer:
                 if self._release is Release.MEASURED:
                     is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
                     self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
+                era = self._connections.era
                 self._channel = await Channel.open(connection)
+                if era != self._connections.era:
+                    self._leave_channel()
         except Exception as error:  # noqa: BLE001 - callers wait for an answer
             waiting, self._queue = self._queue, []
             for task in waiting:
@@ -324,6 +329,10 @@ class Writer:
                 task.answer()
         self._opening = None
         self._go_on()
+
+    def _leave_channel(self) -> None:
+        if self._channel is not None:
+            self._abandon(self._channel)
 
     def _abandon(self, channel: Channel) -> None:
         if self._channel is channel:

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 
 from .....domain.append import Due, Lease
 from ..connections import Connections
+from ..line.meeting import NEXT_TOKEN
 from ..wire import int_array, text_array
 
 # From here on `due_at` says what is asked for while somebody owns it.
-_CLAIM = """
+_CLAIM = f"""
 WITH free AS (
     SELECT stream, coalesce(due_at, expires_at) AS since FROM work
     WHERE stream NOT LIKE 'target:%%' AND (
@@ -22,21 +23,21 @@ WITH free AS (
         OR (owner IS NOT NULL AND expires_at <= clock_timestamp())
     ) ORDER BY since, stream LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), taken AS (
-    UPDATE work SET owner = %(owner)s, token = nextval('lease_tokens'), due_at = NULL,
+    UPDATE work SET owner = %(owner)s, token = {NEXT_TOKEN}, due_at = NULL,
         expires_at = clock_timestamp() + %(lease)s
     FROM free WHERE work.stream = free.stream
     RETURNING free.since, work.stream, work.token
 )
 SELECT stream, token FROM taken ORDER BY since, stream
-"""
-_HOLD = """
+"""  # noqa: S608 - of constants
+_HOLD = f"""
 INSERT INTO work (stream, owner, token, expires_at)
-VALUES (%(stream)s, %(owner)s, nextval('lease_tokens'), clock_timestamp() + %(lease)s)
+VALUES (%(stream)s, %(owner)s, {NEXT_TOKEN}, clock_timestamp() + %(lease)s)
 ON CONFLICT (stream) DO UPDATE SET
     owner = excluded.owner, token = excluded.token, expires_at = excluded.expires_at
 WHERE work.owner IS NULL OR work.expires_at <= clock_timestamp()
 RETURNING token
-"""
+"""  # noqa: S608 - of constants
 _RENEW = """
 WITH held AS (
     SELECT work.stream, asked.token FROM work

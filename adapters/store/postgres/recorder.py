@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from eventsourcing.persistence import Notification, NotSupportedError, StoredEvent
+from eventsourcing.persistence import Notification
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
-from eventsourcing.utils import get_topic
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL
 
-from ..mapper import LedgerMapper
+from .. import library
 
 _NOTIFICATIONS = SQL("""
 SELECT position, originator_id, originator_version, topic, state FROM shipslog.stored_events
@@ -19,7 +18,6 @@ WHERE position >= %s AND position <= %s AND (cardinality(%s::text[]) = 0 OR topi
 ORDER BY position LIMIT %s
 """)
 _NEWEST = SQL("SELECT max(position) FROM shipslog.stored_events")
-_NO_END = 2**63 - 1
 
 
 def environment(url: str) -> dict[str, str]:
@@ -33,14 +31,11 @@ def environment(url: str) -> dict[str, str]:
         "POSTGRES_USER": str(where.get("user", "")),
         "POSTGRES_PASSWORD": str(where.get("password", "")),
         "POSTGRES_SCHEMA": "shipslog",
-        "CREATE_TABLE": "no",
-        "ORIGINATOR_ID_TYPE": "text",
-        "MAPPER_TOPIC": get_topic(LedgerMapper),
-        "APPLICATION_RECORDER_TOPIC": get_topic(LedgerRecorder),
+        **library.environment(LedgerRecorder),
     }
 
 
-class LedgerRecorder(PostgresApplicationRecorder):
+class LedgerRecorder(library.ReadingRecorder, PostgresApplicationRecorder):
     """Reads our table as the library does."""
 
     def __init__(
@@ -49,14 +44,6 @@ class LedgerRecorder(PostgresApplicationRecorder):
         # The library would look for a table named after the application.
         del events_table_name
         super().__init__(datastore, events_table_name="stored_events")
-
-    def insert_events(
-        self, stored_events: Sequence[StoredEvent], **kwargs: Any
-    ) -> Sequence[int] | None:
-        """Refuse: the log is written through `append_events` alone."""
-        del stored_events, kwargs
-        message = "the log is written through Log.append"
-        raise NotSupportedError(message)
 
     def select_notifications(
         self,
@@ -68,9 +55,8 @@ class LedgerRecorder(PostgresApplicationRecorder):
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
         """Return events by position, which the library calls `notification_id`."""
-        first = 0 if start is None else start if inclusive_of_start else start + 1
+        first, last = library.positions(start, stop, inclusive_of_start=inclusive_of_start)
         wanted = list(topics)
-        last = _NO_END if stop is None else stop
         with self.datastore.get_connection() as connection, connection.cursor() as cursor:
             cursor.execute(_NOTIFICATIONS, (first, last, wanted, wanted, limit), prepare=True)
             return [Notification(**row) for row in _renamed(cursor.fetchall())]

@@ -6,7 +6,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from shipslog.adapters.store.mapper import LedgerMapper
+from shipslog.adapters.store.library import LedgerMapper
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
 from shipslog.domain.append import Due

@@ -8,7 +8,7 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from eventsourcing.persistence import NotSupportedError, StoredEvent
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
-from shipslog.adapters.store.mapper import LedgerMapper
+from shipslog.adapters.store.library import LedgerMapper
 from shipslog.adapters.store.sqlite.recorder import environment
 from shipslog.adapters.store.sqlite.store import SqliteStore
 from shipslog.domain.event import Recorded

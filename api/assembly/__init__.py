@@ -20,6 +20,7 @@ from .processes import (
     stop_agent,
 )
 from .stores import Archive, archive, views
+from .witness import missing
 
 __all__ = [
     "Archive",
@@ -27,6 +28,7 @@ __all__ = [
     "databases",
     "house",
     "located",
+    "missing",
     "read_files",
     "run_agent",
     "run_serve",

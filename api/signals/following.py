@@ -11,6 +11,10 @@ _log = logs.get("follower")
 class FollowerLog(Observer):
     """Says when a read model stops at a stream, and when a batch fails."""
 
+    def began_anew(self, seen: int, head: int) -> None:
+        """Say that the log was cut, or put back from a copy."""
+        _log.error("log_rolled_back", seen=seen, head=head)
+
     def stopped(self, parked: Parked) -> None:
         """Say which stream of which read model is stale from now on."""
         _log.error("read_model_stopped", parked=str(parked))

@@ -52,9 +52,12 @@ def verify(*, as_json: AsJson = False) -> ExitCode:
     """Check every event: hashes, columns, order, and that no position is missing."""
     import msgspec
 
-    async def verified(opened: Archive, _: Views) -> tuple[int, list[Document]]:
+    from ..assembly import missing
+
+    async def verified(opened: Archive, rows: Views) -> tuple[int, list[Document]]:
         position = await opened.log.head()
-        return position, [msgspec.to_builtins(finding) for finding in opened.log.verify()]
+        found = [*opened.log.verify(), *await missing(opened, rows)]
+        return position, [msgspec.to_builtins(finding) for finding in found]
 
     position, findings = with_archive(verified)
     if as_json:

@@ -41,6 +41,9 @@ class Observer:
     def applied(self, position: int, head: int, seconds: float) -> None:
         """Learn that a batch is visible up to `position` of `head`, and how long it took."""
 
+    def began_anew(self, seen: int, head: int) -> None:
+        """Learn that the log ends at `head`, and has not the event that the views saw at `seen`."""
+
     def stopped(self, parked: Parked) -> None:
         """Learn that a read model cannot fold a stream any further."""
 
@@ -77,6 +80,7 @@ class Projector:
         if standing.position:
             newest = await self._log.page(after=standing.position - 1, limit=1)
             if not newest or newest[0].header.payload_sha256 != standing.newest:
+                self._observer.began_anew(standing.position, await self._log.head())
                 await self._thread.do(self.views.clear)
         self.position = (await self._thread.do(self.views.standing)).position
         self.head = await self._log.head()

@@ -103,8 +103,11 @@ class PostgresViews(Views):
                 yield db
         except BaseException as error:
             # Whatever it was that no event is to blame for: a new connection knows nothing of it.
-            if driver_is_lost(db) or (
-                isinstance(error, DBAPIError | psycopg.Error) and not self.is_poison(error)
+            # A build that was left behind lets go of its lock too, for a newer one to lead.
+            if (
+                driver_is_lost(db)
+                or isinstance(error, OutdatedViewsError)
+                or (isinstance(error, DBAPIError | psycopg.Error) and not self.is_poison(error))
             ):
                 self._disconnect()
             raise
@@ -184,13 +187,18 @@ class PostgresViews(Views):
                     self._disconnect()
 
     def lead(self) -> bool:
-        """Implement `Views.lead`; the lock is let go where this process says nothing for long."""
-        if not self._leads:
-            self._leads = self._try_lock(schema.LEADING)
-            if self._leads:
-                self._say(f"SET idle_session_timeout = '{IDLE_SECONDS}s'")
-        else:
+        """Implement `Views.lead`; the lock is let go where this process says nothing for long.
+
+        Errors: OutdatedViewsError where nobody leads whose build could move the views.
+        """
+        if self._leads:
             self._say("SELECT 1")
+        elif self._try_lock(schema.LEADING):
+            with self.writing() as db:
+                if not self.fits(db):
+                    raise OutdatedViewsError
+            self._leads = True
+            self._say(f"SET idle_session_timeout = '{IDLE_SECONDS}s'")
         return self._leads
 
     def place(self) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import tomllib
 from contextlib import suppress
@@ -24,6 +25,7 @@ from ..installation import ROOT
 
 SOON_SECONDS = 60.0
 LAST = 3000
+Mark = dict[str, Any]
 
 
 class Child:
@@ -88,23 +90,20 @@ class Child:
         return out.exists() and "\n" in out.read_text()
 
 
-class Family:
-    """Processes of a build; used as a context."""
+class Nursery:
+    """A build that has been learnt; used as a context."""
 
-    def __init__(self, cluster: Cluster, build: Path | None = None) -> None:
-        self.cluster = cluster
-        self.children: list[Child] = []
-        self._build = build
-        self._gone: dict[int, int] = {}
+    def __init__(self, build: Path | None = None) -> None:
+        self.path = {"PYTHONPATH": str(build)} if build else {}
+        """By which those who are brought up find their build, and their agent too."""
+        self.gone: dict[int, int] = {}
         self._born: Queue[int] = Queue()
 
     def __enter__(self) -> Self:
-        path = {"PYTHONPATH": str(self._build)} if self._build else {}
-        self._environment = self.cluster.environment | path
-        self._nursery = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-P", str(Path(__file__).with_name("nursery.py"))],
             cwd=ROOT,
-            env=self._environment,
+            env=dict(os.environ) | self.path,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -120,22 +119,59 @@ class Family:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        self._process.wait(SOON_SECONDS)
+        self._hearing.join()
+        self._process.stdout.close()
+
+    def bring_up(self, told: dict[str, Any]) -> int:
+        """Bring up a process and return its pid."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(told) + "\n")
+        self._process.stdin.flush()
+        return self._born.get(timeout=SOON_SECONDS)
+
+    def _hear(self) -> None:
+        assert self._process.stdout
+        for line in self._process.stdout:
+            word, pid, *code = line.split()
+            if word == "gone":
+                self.gone[int(pid)] = int(code[0])
+            else:
+                self._born.put(int(pid))
+
+
+class Family:
+    """Processes of a build; used as a context."""
+
+    def __init__(self, cluster: Cluster, nursery: Nursery) -> None:
+        self.cluster = cluster
+        self.children: list[Child] = []
+        self._nursery = nursery
+        self._environment = cluster.environment | nursery.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         living = [child for child in self.children if child.returncode is None]
         for child in living:
             child.send(signal.SIGCONT)
             child.send(signal.SIGTERM)
-        soon(lambda: all(child.returncode is not None for child in living), SOON_SECONDS)
-        assert self._nursery.stdin
-        assert self._nursery.stdout
-        self._nursery.stdin.close()
-        self._nursery.wait(SOON_SECONDS)
-        self._hearing.join()
-        self._nursery.stdout.close()
+        if not soon(lambda: all(child.returncode is not None for child in living), SOON_SECONDS):
+            for child in living:
+                child.send(signal.SIGKILL)
 
-    def begin(self, *verb: str, mark: dict[str, Any] | None = None, **settings: str) -> Child:
+    def begin(self, *verb: str, mark: Mark | None = None, **settings: str) -> Child:
         """Bring up a process and do not wait until it is ready."""
-        folder = self.cluster.folder / f"{id(self)}-{len(self.children)}"
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(prefix="process-", dir=self.cluster.folder))
         told = {
             "verb": verb,
             "environment": self._environment | settings,
@@ -144,18 +180,15 @@ class Family:
             "mark": mark,
             "marks": str(Path(__file__).parent),
         }
-        assert self._nursery.stdin
-        self._nursery.stdin.write(json.dumps(told) + "\n")
-        self._nursery.stdin.flush()
-        child = Child(self._born.get(timeout=SOON_SECONDS), folder, self._gone)
+        child = Child(self._nursery.bring_up(told), folder, self._nursery.gone)
         self.children.append(child)
         return child
 
-    def serve(self, mark: dict[str, Any] | None = None, **settings: str) -> Child:
+    def serve(self, mark: Mark | None = None, **settings: str) -> Child:
         """Bring up a server and return it once it answers."""
         return self.begin("serve", "--listen", "127.0.0.1:0", mark=mark, **settings).ready()
 
-    def work(self, mark: dict[str, Any] | None = None, **settings: str) -> Child:
+    def work(self, mark: Mark | None = None, **settings: str) -> Child:
         """Bring up a worker and return it once it has said its name."""
         return self.begin("worker", mark=mark, **settings).ready()
 
@@ -172,12 +205,3 @@ class Family:
     def _token(self) -> str:
         file = self.cluster.folder / "config/shipslog/config.toml"
         return str(tomllib.loads(file.read_text())["token"])
-
-    def _hear(self) -> None:
-        assert self._nursery.stdout
-        for line in self._nursery.stdout:
-            word, pid, *code = line.split()
-            if word == "gone":
-                self._gone[int(pid)] = int(code[0])
-            else:
-                self._born.put(int(pid))

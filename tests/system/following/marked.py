@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.engine import RootTransaction
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, RootTransaction
 
 from shipslog.adapters.platforms.processes.platform import ProcessesPlatform
 from shipslog.adapters.store.postgres.writer import Writer
@@ -20,6 +21,7 @@ from shipslog.projections.follower.postgres.views import PostgresViews
 
 WRITTEN, MOVED, COMMITTED = "rows written", "position moved", "batch committed"
 SENDING, DONE, APPENDING = "about to send", "done and not told", "about to append"
+STATEMENT = "about to say a statement"
 FINISHED = "deployment.stage_finished"
 
 
@@ -40,6 +42,7 @@ def put(*, at: str, do: str, armed: str, number: int = 1, brief: bool = False) -
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL if do == "kill" else signal.SIGSTOP)
 
+    event.listen(Engine, "before_cursor_execute", lambda *_: passed(STATEMENT))
     _around_batches(passed)
     _around_commands(passed)
 

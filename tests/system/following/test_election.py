@@ -9,27 +9,20 @@ import asyncio
 import os
 import signal
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import aiohttp
 import pytest
 
-from shipslog.api.client import Client
-from shipslog.api.wire.shapes import ProblemError
 from shipslog.domain.ledger import Receipt
 from shipslog.projections.follower.postgres import schema
 
 from ..apart.cluster import Cluster
 from ..crashing.conditions import eventually
-from .family import SOON_SECONDS, Child, Family
+from .family import SOON_SECONDS, Child, Family, Mark, Nursery
 from .marked import COMMITTED, MOVED, WRITTEN
-from .writing import People, id_of, people_at, require_exact_rows
+from .writing import People, people_at, reading, require_exact_rows, shown
 
 IS_FULL = os.environ.get("SHIPSLOG_TEST_MOMENTS") == "all"
-PAUSE_SECONDS = 0.02
 PATIENCE_SECONDS = 5.0
 DEPOSE = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"  # noqa: S608
@@ -54,10 +47,10 @@ MOMENTS = [*KILLED, *STOPPED, *LATER] if IS_FULL else [*KILLED, STOPPED[0]]
 
 
 async def test_wherever_it_dies_or_stops_another_goes_on_and_every_row_is_exact(
-    cluster: Cluster,
+    cluster: Cluster, nursery: Nursery
 ) -> None:
     # F3
-    with Family(cluster) as family:
+    with Family(cluster, nursery) as family:
         leader = await serve(family, 0)
         async with people_at(cluster) as people:
             for n, moment in enumerate(MOMENTS):
@@ -75,10 +68,10 @@ async def test_wherever_it_dies_or_stops_another_goes_on_and_every_row_is_exact(
 
 
 async def test_one_that_is_told_to_end_hands_over_and_others_answer_all_the_while(
-    cluster: Cluster,
+    cluster: Cluster, nursery: Nursery
 ) -> None:
     # F44
-    with Family(cluster) as family:
+    with Family(cluster, nursery) as family:
         servers = [await asyncio.to_thread(family.serve) for _ in range(3)]
         async with people_at(cluster) as people:
             last = servers[-1]
@@ -96,7 +89,7 @@ async def test_one_that_is_told_to_end_hands_over_and_others_answer_all_the_whil
 
 async def serve(family: Family, n: int) -> Child:
     """Bring up a server that the n-th moment is to befall, if there is one."""
-    mark: dict[str, Any] | None = None
+    mark: Mark | None = None
     if n < len(MOMENTS):
         armed = str(family.cluster.folder / f"armed-{n}")
         mark = {**MOMENTS[n]._asdict(), "armed": armed, "brief": not IS_FULL}
@@ -133,41 +126,3 @@ async def resume(family: Family, stopped: Child, receipt: Receipt) -> None:
 
 async def _is_told(server: Child) -> bool:
     return "follower_failed" in server.said
-
-
-async def shown(family: Family, server: Child, receipt: Receipt) -> None:
-    """Wait until a server shows what was written."""
-    async with family.client(server) as client:
-        assert await eventually(lambda: is_shown(client, receipt), SOON_SECONDS), server.last_said
-
-
-async def is_shown(client: Client, receipt: Receipt) -> bool:
-    """Say whether a server shows what was written."""
-    try:
-        await client.deployment(id_of(receipt), at=receipt.position)
-    except ProblemError:
-        return False
-    return True
-
-
-@asynccontextmanager
-async def reading(family: Family, server: Child, deployment: str) -> AsyncGenerator[Counter[int]]:
-    """Read one deployment again and again, and count the statuses of the answers."""
-    statuses: Counter[int] = Counter()
-    task = asyncio.create_task(_read(family, server, deployment, statuses))
-    try:
-        yield statuses
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    assert statuses
-
-
-async def _read(family: Family, server: Child, deployment: str, statuses: Counter[int]) -> None:
-    url = f"{server.name}/v1/deployments/{deployment}"
-    async with aiohttp.ClientSession(headers=family.headers) as session:
-        while True:
-            async with session.get(url) as answer:
-                await answer.read()
-                statuses[answer.status] += 1
-            await asyncio.sleep(PAUSE_SECONDS)

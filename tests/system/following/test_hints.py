@@ -15,7 +15,7 @@ from shipslog.domain.ledger import Receipt
 from ..apart.cluster import Cluster
 from ..crashing.conditions import eventually
 from .deaf import Deaf
-from .family import SOON_SECONDS, Family
+from .family import SOON_SECONDS, Family, Nursery
 from .writing import id_of, people_at
 
 CHANGES = 2
@@ -23,10 +23,12 @@ CHANGES = 2
 pytestmark = pytest.mark.system
 
 
-async def test_where_no_notification_arrives_all_is_seen_all_the_same(cluster: Cluster) -> None:
+async def test_where_no_notification_arrives_all_is_seen_all_the_same(
+    cluster: Cluster, nursery: Nursery
+) -> None:
     # F34: the server that moves the read models, and one that reads what another has moved
     async with Deaf(cluster.url) as network:
-        with Family(cluster) as family:
+        with Family(cluster, nursery) as family:
             servers = [
                 await asyncio.to_thread(family.serve, SHIPSLOG_DATABASE_URL=network.url)
                 for _ in range(2)

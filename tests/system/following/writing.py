@@ -1,15 +1,20 @@
-"""Writing: a log that grows by people's commands, and the rows that it must have become."""
+"""Writing and reading: what people ask for, what servers show, what rows it must have become."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import aiohttp
+
 from shipslog.adapters.clock import SystemClock
 from shipslog.adapters.store.postgres.store import PostgresStore
+from shipslog.api.client import Client
+from shipslog.api.wire.shapes import ProblemError
 from shipslog.domain.access import Actor, Role
 from shipslog.domain.commands import (
     AbortDeployment,
@@ -24,10 +29,13 @@ from shipslog.projections.follower.postgres import PostgresViews
 from tests.projections.counting import fingerprints
 
 from ..apart.cluster import Cluster
+from ..crashing.conditions import eventually
 from ..documents import environment, pipeline
+from .family import SOON_SECONDS, Child, Family
 
 LAB, SERVICE = "lab", "web"
 AT_ONCE = 8
+PAUSE_SECONDS = 0.02
 
 
 class People:
@@ -105,3 +113,41 @@ def _compare(cluster: Cluster, folder: Path) -> None:
     finally:
         live.close()
         anew.close()
+
+
+async def shown(family: Family, server: Child, receipt: Receipt) -> None:
+    """Wait until a server shows what was written."""
+    async with family.client(server) as client:
+        assert await eventually(lambda: is_shown(client, receipt), SOON_SECONDS), server.last_said
+
+
+async def is_shown(client: Client, receipt: Receipt) -> bool:
+    """Say whether a server shows what was written."""
+    try:
+        await client.deployment(id_of(receipt), at=receipt.position)
+    except ProblemError:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def reading(family: Family, server: Child, deployment: str) -> AsyncGenerator[Counter[int]]:
+    """Read one deployment again and again, and count the statuses of the answers."""
+    statuses: Counter[int] = Counter()
+    task = asyncio.create_task(_read(family, server, deployment, statuses))
+    try:
+        yield statuses
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert statuses
+
+
+async def _read(family: Family, server: Child, deployment: str, statuses: Counter[int]) -> None:
+    url = f"{server.name}/v1/deployments/{deployment}"
+    async with aiohttp.ClientSession(headers=family.headers) as session:
+        while True:
+            async with session.get(url) as answer:
+                await answer.read()
+                statuses[answer.status] += 1
+            await asyncio.sleep(PAUSE_SECONDS)

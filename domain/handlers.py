@@ -47,7 +47,7 @@ from .language.parsing import addressed
 from .language.pipeline import Pipeline
 from .plan import Plan
 from .rollback import redeploy
-from .streams import Streams
+from .streams import Reading
 from .target import Target
 from .target import stream_of as target_stream
 from .transaction import Transaction
@@ -57,7 +57,7 @@ class Visit(msgspec.Struct, frozen=True):
     """One command at the door."""
 
     transaction: Transaction
-    streams: Streams
+    streams: Reading
     reason: Sealed | None = None
     """The command's reason, sealed under the key of who asks."""
     allow: Callable[[str], str] = str

@@ -34,13 +34,13 @@ from .deployment import Deployment
 from .deployment import stream_of as deployment_stream
 from .environment import Environment
 from .environment import stream_of as environment_stream
-from .errors import ConflictError, RefusedError
+from .errors import ConflictError, LedgerError, RefusedError
 from .event import CommandRef, Sealed
 from .handlers import HANDLERS, Visit
 from .language import canonical
 from .plan import Plan
 from .ports import Clock, Log
-from .streams import Streams
+from .streams import Reading, Streams
 from .target import Target
 from .target import stream_of as target_stream
 from .transaction import Transaction
@@ -122,8 +122,9 @@ class Door:
         sealed = await self._seal(command, actor)
         noted = reference if is_noted else None
         async with await self._turn(command):
-            with suppress(ConflictError):
-                return await self._try(command, self._visit(actor, reference, sealed), noted)
+            visit = self._visit(actor, reference, sealed, is_fresh=False)
+            if done := await self._try_at_hand(command, visit):
+                return done
             async for attempt in _retries():
                 with attempt:
                     visit = self._visit(actor, reference, sealed)
@@ -139,11 +140,31 @@ class Door:
         target = await self.streams.load(Target, target_stream(plan.target))
         return Preview(plan, plan.hash(), tuple(what_holds(target, self._clock.now())))
 
+    async def _try_at_hand(self, command: Command, visit: Visit) -> Receipt | None:
+        """Decide on what was last seen; None where the log has to be asked.
+
+        An append finds out what has moved since; a refusal, and no change, would rest on nothing.
+        """
+        try:
+            await HANDLERS[type(command)](command, visit)
+        except LedgerError:
+            if not visit.streams.versions:
+                raise
+            return None
+        if visit.transaction.is_empty:
+            return None
+        with suppress(ConflictError):
+            return await self._append(visit)
+        return None
+
     async def _try(self, command: Command, visit: Visit, reference: CommandRef | None) -> Receipt:
         stream = await HANDLERS[type(command)](command, visit)
         if visit.transaction.is_empty:
             return await self._changed_nothing(stream, reference)
-        appended = await self._log.append(visit.transaction.append())
+        return await self._append(visit)
+
+    async def _append(self, visit: Visit) -> Receipt:
+        appended = await self._log.append(visit.transaction.append(visit.streams.versions))
         self.streams.learn(appended.events)
         return _receipt(appended)
 
@@ -161,10 +182,18 @@ class Door:
         at, known = appended.last, appended.known
         return Receipt(position=at, first=at, stream=stream, known=known, wrote=False)
 
-    def _visit(self, actor: Actor, reference: CommandRef, sealed: Sealed | None) -> Visit:
+    def _visit(
+        self,
+        actor: Actor,
+        reference: CommandRef,
+        sealed: Sealed | None,
+        *,
+        is_fresh: bool = True,
+    ) -> Visit:
         transaction = Transaction(now=self._clock.now(), actor=actor.subject)
         transaction.obey(reference)
-        return Visit(transaction, self.streams, sealed, self._allow)
+        streams = Reading(self.streams, is_fresh=is_fresh)
+        return Visit(transaction, streams, sealed, self._allow)
 
     async def _seal(self, command: Command, actor: Actor) -> Sealed | None:
         reason: str | None = getattr(command, "reason", None)
@@ -174,7 +203,7 @@ class Door:
         """Return the lock of those commands of this process that would only conflict."""
         match command:
             case RequestDeployment(environment=name, pipeline=pipeline):
-                where = await self.streams.load(Environment, environment_stream(name))
+                where = await self.streams.seen(Environment, environment_stream(name))
                 # A limited environment counts in its own stream.
                 name = name if is_limited(where) else f"{name}/{pipeline}"
             case RetryDeployment(deployment=name) | RollbackDeployment(deployment=name):
@@ -194,7 +223,7 @@ def _receipt(appended: Appended) -> Receipt:
 
 
 def _retries() -> AsyncIterator[stamina.Attempt]:
-    """Return the tries after the first one."""
+    """Return the tries after the first one, which rest on what the log says."""
     return stamina.retry_context(
         on=ConflictError,
         attempts=CONFLICT_ATTEMPTS - 1,

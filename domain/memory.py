@@ -128,6 +128,9 @@ class Ledger(Application[str]):
     def _check(self, append: Append) -> None:
         if append.lease is not None and append.lease.token != self.token:
             raise FenceLostError(stream=append.lease.stream, token=append.lease.token)
+        for stream, version in append.expects.items():
+            if version != len(self.recorder.select_events(stream)):
+                raise ConflictError(stream=stream)
         versions: dict[str, int] = {}
         for draft in append.drafts:
             stored = len(self.recorder.select_events(draft.stream))

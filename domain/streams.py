@@ -118,3 +118,34 @@ class Streams:
             if len(self._cache) > self._capacity:
                 self._cache.popitem(last=False)
         return loaded
+
+
+class Reading:
+    """Streams as one decision reads them, and the versions that it rests on."""
+
+    def __init__(self, streams: Streams, *, is_fresh: bool) -> None:
+        """Read what the log says, or, where it is not to be asked, what was last seen of it."""
+        self.versions: dict[str, int] = {}
+        self._streams = streams
+        self._is_fresh = is_fresh
+
+    async def load(self, kind: type[Kind], stream: str) -> Kind:
+        """Return a stream's state; its version is 0 where nothing was written."""
+        load = self._streams.load if self._is_fresh else self._streams.seen
+        state = await load(kind, stream)
+        self.versions.setdefault(stream, state.version)
+        return state
+
+    async def existing(self, kind: type[Kind], stream: str) -> Kind:
+        """Return a stream's state; NotFoundError where nothing was written."""
+        state = await self.load(kind, stream)
+        if state.version == 0:
+            raise NotFoundError(kind=stream.partition(":")[0])
+        return state
+
+    async def into(self, transaction: Transaction, *streams: str) -> None:
+        """Load streams into a transaction that will write to them, so as the log has them now."""
+        await self._streams.into(transaction, *streams)
+        for name in streams:
+            # What was decided on before stays what the decision rests on.
+            self.versions.setdefault(name, transaction.states[name].version)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from . import definition, deployment, environment, target
@@ -18,6 +19,7 @@ from .target import Target
 Aggregate = Deployment | Target | Environment | Definition
 Kind = TypeVar("Kind", bound=Aggregate)
 
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 _EMPTY: Mapping[str, Callable[[str], Aggregate]] = {
     "deployment": lambda name: Deployment(id=name),
     "target": lambda name: Target(name=name),
@@ -95,13 +97,14 @@ class Transaction:
         """Whether nothing was recorded."""
         return not self._drafts
 
-    def append(self) -> Append:
-        """Return what goes to the log."""
+    def append(self, expects: Mapping[str, int] = _NOTHING) -> Append:
+        """Return what goes to the log, if the streams it rests on have these versions."""
         return Append(
             drafts=tuple(self._drafts),
             commands=tuple(self._commands),
             due=tuple(self._due.values()),
             lease=self.lease,
+            expects=expects,
         )
 
     def _draft(self, stream: str, version: int, event: Event) -> Draft:

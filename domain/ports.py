@@ -211,6 +211,14 @@ class Platform(Protocol):
     where the platform cannot be reached (retryable; nothing may be assumed about the effect).
     """
 
+    async def announce(self, target: str, fence: Fence) -> None:
+        """Let everything under a lower fence be refused at a target from now on; again: nothing.
+
+        Who takes a target over says so before it looks at anything. What had been let pass before
+        has had its effect when this returns, so that a look finds it; commands and drains go on.
+        """
+        ...
+
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """Make a workspace: a copy of `source`, or empty; again: nothing."""
         ...
@@ -224,7 +232,12 @@ class Platform(Protocol):
         ...
 
     async def stop(self, effect: Effect) -> None:
-        """End what this effect key started, with its whole process tree; again: nothing."""
+        """End the command of this effect key with its whole process tree; again: nothing.
+
+        From now on nothing is done under the key, whenever it was asked for: a command is not
+        started, `start`, `route` and `retire` are a StateConflictError. What a start has not
+        brought up yet is ended, what it has is for `retire`. That is kept until `forget`.
+        """
         ...
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import structlog
 
 from ...domain.commands import FinishStage
 from ...domain.deployment import StageStatus
 from ...domain.errors import FencedError, LedgerError, PlatformUnavailableError
-from ...domain.stages import CANCEL, PERFORM, Outcome, RetireSpec, RunSpec, StartSpec, Work
+from ...domain.stages import (
+    CANCEL,
+    PERFORM,
+    Outcome,
+    RetireSpec,
+    RunSpec,
+    Work,
+    looks_outside,
+)
 from ...domain.stages.work import errored, failed
 
 GRACE_SECONDS = 5.0
@@ -20,10 +29,10 @@ LATE_SECONDS = 1.0
 """What a try gets beyond its deadline that has no process to be ended by it."""
 STOP_SECONDS = 10.0
 """What a command gets to end when it is cancelled."""
-ON_ITS_WAY_SECONDS = 1.0
-"""What a start gets to be answered when it is cancelled."""
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 2.0
+
+Result = TypeVar("Result")
 
 _log = structlog.get_logger()
 
@@ -74,9 +83,6 @@ class Attempt:
         performing = asyncio.ensure_future(self._guarded(_within_deadline(self._work)))
         try:
             await asyncio.wait((stopping, performing), return_when=asyncio.FIRST_COMPLETED)
-            if not performing.done() and isinstance(self._work.stage.spec, StartSpec):
-                # A start that is on its way must not arrive after what undoes it.
-                await asyncio.wait([performing], timeout=ON_ITS_WAY_SECONDS)
             return performing.result() if performing.done() else None
         finally:
             stopping.cancel()
@@ -102,18 +108,27 @@ async def _within_deadline(work: Work) -> Outcome:
     seconds = left + late if left > 0 else GRACE_SECONDS
     try:
         async with asyncio.timeout(seconds):
-            return await _until_reachable(work)
+            return await _until_reachable(lambda: _perform(work), work, work.effect.deadline)
     except TimeoutError:
         return failed(f"It did not end within {work.stage.timeout:g} s.")
 
 
-async def _until_reachable(work: Work) -> Outcome:
+async def _perform(work: Work) -> Outcome:
+    if looks_outside(work.stage.spec):
+        # First of all, so that nobody who had this before us changes what is then seen.
+        await work.outside.platform.announce(work.effect.target, work.effect.fence)
+    return await PERFORM[type(work.stage.spec)](work.stage.spec, work)
+
+
+async def _until_reachable(
+    act: Callable[[], Awaitable[Result]], work: Work, deadline: datetime
+) -> Result:
     pause = FIRST_RETRY_SECONDS
     while True:
         try:
-            return await PERFORM[type(work.stage.spec)](work.stage.spec, work)
+            return await act()
         except PlatformUnavailableError:
-            if work.outside.clock.now() >= work.effect.deadline:
+            if work.outside.clock.now() >= deadline:
                 raise
         await work.outside.clock.sleep(pause)
         pause = min(pause * 2, LAST_RETRY_SECONDS)
@@ -122,9 +137,12 @@ async def _until_reachable(work: Work) -> Outcome:
 async def _cancelled(work: Work) -> Outcome:
     message, output = "It was cancelled.", None
     if ending := CANCEL.get(type(work.stage.spec)):
+        deadline = work.outside.clock.now() + timedelta(seconds=STOP_SECONDS)
         try:
             async with asyncio.timeout(STOP_SECONDS):
-                output = await ending(work.stage.spec, work)
+                output = await _until_reachable(
+                    lambda: ending(work.stage.spec, work), work, deadline
+                )
         except (TimeoutError, PlatformUnavailableError):
             message = "It was cancelled; whether it has ended cannot be seen."
     return Outcome(status=StageStatus.CANCELLED, message=message, output=output)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
+from ...domain.event import Fence
 from ...domain.ports import (
     Effect,
     Ended,
@@ -23,7 +24,8 @@ class GuardedPlatform:
     """Implements `Platform` for one lease; each change passes only while the lease holds.
 
     The check is made where the change is sent, so that a worker that was stopped for a while and
-    goes on sends nothing. What it sent at that very moment is the platform's to refuse, by fence.
+    goes on sends nothing. What it sent at that very moment is the platform's to refuse, by the
+    fence that the next owner has announced.
     """
 
     def __init__(self, platform: Platform, tenure: Tenure) -> None:
@@ -33,6 +35,8 @@ class GuardedPlatform:
         self._is_closed = False
         self._quiet = asyncio.Event()
         self._quiet.set()
+        self._announcing = asyncio.Lock()
+        self._announced: tuple[str, Fence] | None = None
 
     async def quiet(self) -> None:
         """Begin nothing any more; return once no change is under way.
@@ -42,6 +46,14 @@ class GuardedPlatform:
         """
         self._is_closed = True
         await self._quiet.wait()
+
+    async def announce(self, target: str, fence: Fence) -> None:
+        """See `Platform.announce`; it is told once."""
+        async with self._announcing:
+            if self._announced != (target, fence):
+                async with self._change():
+                    await self._platform.announce(target, fence)
+                self._announced = target, fence
 
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """See `Platform.prepare`."""

@@ -52,6 +52,11 @@ CANCEL: dict[type, Callable[[Any, Work], Awaitable[str | None]]] = {RunSpec: run
 """Kinds that leave something running when they are no longer waited for."""
 
 
+def looks_outside(spec: Spec) -> bool:
+    """Say whether a kind depends on the world as it is, or changes it; else on log and clock."""
+    return not isinstance(spec, (WaitSpec, SnapshotSpec))
+
+
 def may_be_repeated(spec: Spec) -> bool:
     """Say whether a try of which nobody knows what it did may be followed by another."""
     match spec:
@@ -80,5 +85,6 @@ __all__ = [
     "SwitchSpec",
     "WaitSpec",
     "Work",
+    "looks_outside",
     "may_be_repeated",
 ]

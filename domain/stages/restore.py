@@ -19,6 +19,7 @@ class RestoreSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 async def perform(_spec: RestoreSpec, work: Work) -> Outcome:
     """Route back; a revision that is gone is started and asked for its health first."""
+    await work.close_the_way()
     before = work.target.snapshot
     revision = work.target.revisions.get(before.live) if before and before.live else None
     if before is None or revision is None:

@@ -28,6 +28,8 @@ class RetireSpec(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 
 async def perform(spec: RetireSpec, work: Work) -> Outcome:
     """Drain and end the revisions; those that have ended are no trouble."""
+    if spec.which is Which.NEW:
+        await work.close_the_way()
     names = _meant(spec, work)
     for name in names:
         await work.outside.platform.retire(work.effect, name, spec.drain)

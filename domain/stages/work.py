@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ..target import Target
 
 
+_UNDONE = ("StartSpec", "SwitchSpec", "RetireSpec")
+"""Kinds that change at once what an undoing changes back."""
 CUT = "Only the beginning of what it printed is kept."
 
 
@@ -141,6 +143,22 @@ class Work:
         key = EffectKey(self.deployment.id, f"{self.stage.name}.{name}", self.effect.key.attempt)
         deadline = self.outside.clock.now() + timedelta(seconds=seconds)
         return msgspec.structs.replace(self.effect, key=key, deadline=deadline)
+
+    async def close_the_way(self) -> None:
+        """Let nothing come any more of what the way forward has asked for and was not answered.
+
+        Whoever undoes it begins with this: what was cancelled on its way may arrive late.
+        """
+        for stage in self.deployment.recorded_plan.stages:
+            attempt = self.deployment.attempts.get(stage.name)
+            if attempt is None or type(stage.spec).__name__ not in _UNDONE:
+                continue
+            # What has succeeded was answered, so it has come.
+            if attempt.status == "succeeded":
+                continue
+            for number in range(1, attempt.number + 1):
+                key = EffectKey(self.deployment.id, stage.name, number)
+                await self.outside.platform.stop(msgspec.structs.replace(self.effect, key=key))
 
     async def prepare(self) -> None:
         """Make the workspace if it is not there yet."""

@@ -48,6 +48,8 @@ STRIKES: dict[str, tuple[str, str, int]] = {
     "hint lost": ("hint", "lost", 60),
     "hint twice": ("echo", "twice", 60),
     "sender dies": ("send", "late", 30),
+    "sender caught": ("catch", "caught", 30),
+    "request overtaken": ("overtake", "late", 4),
     "writer dies": ("append", "late", 30),
     "platform refuses": ("platform", "down", 60),
     "platform mute": ("platform", "mute", 60),

@@ -121,7 +121,8 @@ async def _drive(town: Town) -> None:
 async def _settle(town: Town) -> None:
     until = town.loop.time() + SETTLED_WITHIN
     while town.loop.time() < until:
-        if not town.watch.under_way and not any(town.watch.differences(town.world)):
+        is_quiet = not town.watch.under_way and not town.world.on_its_way
+        if is_quiet and not any(town.watch.differences(town.world)):
             return
         await asyncio.sleep(LOOK_SECONDS)
     for stream in sorted(town.watch.under_way):

@@ -126,6 +126,7 @@ class Town:
         self.watch.server = self.server
         self.server.context = self.world.context = self.loop.within(self.outside)
         self.world.when_late = self.server.when_late = self._lose_sender
+        self.world.when_caught = self._catch_sender
         self.people = People(self._ask, self.reached)
         self.members: dict[str, Member] = {}
         self.lives: Counter[str] = Counter()
@@ -211,6 +212,20 @@ class Town:
         self.kill(name)
         context = self.server.context
         self.loop.call_later(AGAIN_SECONDS, self.revive, name, context=context)
+
+    def _catch_sender(self) -> None:
+        """Let who is just about to send stand still until others have what it had."""
+        process = PROCESS.get()
+        self.watch.note(f"{process} is caught as it sends")
+        self.loop.pause(process)
+        context = self.server.context
+        said = [one.much for one in self.plan.faults if one.kind == "sender caught" and one.much]
+        seconds = said[0] if said else AGAIN_SECONDS
+        self.loop.call_later(seconds, self._let_go, process, context=context)
+
+    def _let_go(self, process: Process) -> None:
+        if process.is_paused:
+            self.loop.resume(process)
 
     async def stop(self, name: str) -> None:
         """End a worker in good order, as SIGTERM does."""

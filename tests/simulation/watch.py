@@ -20,9 +20,12 @@ from shipslog.domain.transaction import empty, fold
 from tests.invariants import violations
 
 from .fakes.server import FakeServer, Observer
-from .fakes.world import Done, FakePlatform, Watcher
+from .fakes.world import ANNOUNCED, UNDONE, Done, FakePlatform, Watcher
 from .people import ALICE
 
+SEEN = ("succeeded", "failed")
+UNSEEN = ("deploy.snapshot", "dry")
+"""Stages of which the log and the clock alone can tell."""
 ENDINGS = {f"deployment.{status}" for status in FINAL}
 
 
@@ -41,6 +44,8 @@ class Watch(Observer, Watcher):
         self._tokens: dict[str, int] = {}
         self._states: dict[str, Target] = {}
         self._folded = 0
+        self._told: dict[str, Fence] = {}
+        """By target: the highest fence under which somebody has told what became of a try."""
 
     def note(self, what: str) -> None:
         """Add a line to the trace."""
@@ -66,11 +71,26 @@ class Watch(Observer, Watcher):
             elif header.topic in ENDINGS:
                 self.under_way.discard(header.stream)
                 self._reached[header.topic] += 1
+            self._note_told(recorded)
             if header.fence is not None and lease is None:
                 self.complain(f"I11: {recorded.reference} has a fence and no lease")
         if lease is not None and lease.stream and self.server.held(lease) is None:
             self.complain(f"I11: an append under {lease}, which was not held any more")
         self._reached["restored"] += sum(e.header.topic == "target.restored" for e in events)
+
+    def _note_told(self, recorded: Recorded) -> None:
+        """Note who has told what it saw; what could not be seen is not told."""
+        event, header = recorded.event, recorded.header
+        if not isinstance(event, Deployment.StageFinished) or header.fence is None:
+            return
+        if (
+            event.outcome not in SEEN
+            or event.stage in UNSEEN
+            or "did not end" in str(event.message)
+        ):
+            return
+        target, fence = f"{header.environment}/{header.service}", Fence.parse(header.fence)
+        self._told[target] = max(fence, self._told.get(target, fence))
 
     def fenced(self, append: Append) -> None:
         """Note that the log has refused who came too late."""
@@ -120,19 +140,35 @@ class Watch(Observer, Watcher):
         self._reached["refused at the target"] += 1
         self.note(f"refused {verb} {effect.key} {effect.fence}")
 
+    def stopped(self, verb: str, effect: Effect) -> None:
+        """Note that something came after what undoes it."""
+        self._reached["refused as stopped"] += 1
+        self.note(f"refused {verb} {effect.key}, which was stopped")
+
     def done(self, done: Done) -> None:
         """Check an effect at the moment at which the world changes."""
         effect = done.effect
         self.note(f"effect {done.verb} {effect.key} {effect.fence} {done.what}")
-        if effect.key.stage.startswith("restore-"):
+        if effect.fence < (told := self._told.get(effect.target, effect.fence)):
+            self.complain(f"I12: {done.verb} of {effect.key} came after {told} told of the target")
+        if effect.key.stage == ANNOUNCED or effect.key.stage.startswith("restore-"):
             return
         stream = f"deployment:{effect.key.deployment}"
+        if done.verb in UNDONE and "undo" not in effect.key.stage and self._is_undone(stream):
+            self.complain(f"I13: {done.verb} of {effect.key} came after it was undone")
         stage = effect.key.stage.partition(".check-")[0]
         if not self._is_meant(stream, stage, effect.key.attempt):
             self.complain(f"I13: {done.verb} of {effect.key} has no durable intent")
         held = self.server.rows[effect.fence.position - 1].event if effect.fence.position else None
         if not isinstance(held, Target.Held) or held.deployment != effect.key.deployment:
             self.complain(f"I12: {effect.key} came under {effect.fence}, of {held}")
+
+    def _is_undone(self, stream: str) -> bool:
+        return any(
+            isinstance(one := recorded.event, Deployment.StageFinished)
+            and (one.outcome, ".undo_" in one.stage) == ("succeeded", True)
+            for recorded in self.server.streams[stream]
+        )
 
     def _is_meant(self, stream: str, stage: str, attempt: int) -> bool:
         return any(

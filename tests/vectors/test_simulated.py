@@ -36,6 +36,37 @@ def test_a_store_that_cannot_be_read_for_a_while_costs_no_worker(at: float, work
     assert done.reached["deployment.succeeded"]
 
 
+@pytest.mark.parametrize("verb", ["abort", "rollback"])
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_what_comes_after_its_own_undoing_is_refused(verb: str, workers: int, number: int) -> None:
+    """Seed 4502: a request to start, route or retire is on its way longer than the undoing takes.
+
+    The version that is rolled back would run unknown to the log, or have the requests.
+    """
+    overtaken = (Fault("request overtaken", number),)
+    wishes = (Wish(0.0, "deploy", "web 1.1.0"), Wish(1.3, verb, whom=-1))
+    done = run(Plan(4502, workers, overtaken, wishes, has_readers=False))
+    assert done.violations == []
+    assert done.reached["refused as stopped"] == 1
+
+
+def test_who_is_caught_as_it_sends_changes_nothing_that_the_next_owner_has_told_of() -> None:
+    """It makes sure of its lease, stands still for longer than that, and then sends its switch.
+
+    Meanwhile an instance dies, so the next owner does not switch; the store is slow, so that for a
+    while this is told and not undone yet.
+    """
+    dies, slow = Fault("instance dies", 2.0, -1), Fault("store slow", 4.0, much=4.0)
+    refused = 0
+    for hundredths in range(600, 900, 10):
+        caught = Fault("sender caught", 5, much=hundredths / 100)
+        done = outcome(caught, dies, slow)
+        assert done.violations == []
+        refused += done.reached["refused at the target"]
+    assert refused
+
+
 def late(log: list[Recorded]) -> Iterator[str]:
     """Yield the tries that ended long after their deadline."""
     plans = {

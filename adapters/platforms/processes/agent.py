@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from ....domain.errors import InvalidError
+from ....domain.event import Fence
 from ....domain.ports import Effect, Ended, Instance, Launch, RevisionSpec, Route, Traffic
 from .children import Shims
 from .fences import Fences
@@ -36,8 +38,13 @@ class Agent:
         self._journal = Journal(folder / "journal")
         self._workspaces = Workspaces(folder / "workspaces", data)
         self._runs = Runs(self._journal, self._workspaces, shims)
-        self._instances = Instances(self._router, self._workspaces, shims)
+        self._instances = Instances(self._router, self._workspaces, shims, self._journal)
         self._copying = ThreadPoolExecutor(COPIES_AT_ONCE)
+
+    async def announce(self, target: str, fence: Fence) -> None:
+        """See `Platform.announce`."""
+        _check(_TARGET, target)
+        await self._fences.announce(target, fence)
 
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """See `Platform.prepare`."""
@@ -56,8 +63,8 @@ class Agent:
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
         """See `Platform.start`."""
-        await self._admit(effect, spec.launch.workspace)
-        return await self._instances.start(effect, spec)
+        async with self._passing(effect, spec.launch.workspace):
+            return await self._instances.start(effect, spec)
 
     async def instances(self, target: str, revision: str) -> Sequence[Instance]:
         """See `Platform.instances`."""
@@ -65,8 +72,9 @@ class Agent:
 
     async def route(self, effect: Effect, route: Route) -> None:
         """See `Platform.route`."""
-        await self._admit(effect)
-        await self._router.route(effect.target, route)
+        async with self._passing(effect):
+            self._journal.require_open(effect)
+            await self._router.route(effect.target, route)
 
     async def routed(self, target: str) -> Route | None:
         """See `Platform.routed`."""
@@ -75,6 +83,7 @@ class Agent:
     async def retire(self, effect: Effect, revision: str, drain: float) -> None:
         """See `Platform.retire`."""
         await self._admit(effect)
+        self._journal.require_open(effect)
         await self._instances.retire(effect, revision, drain)
 
     async def traffic(self, target: str) -> Mapping[str, Traffic]:
@@ -100,14 +109,25 @@ class Agent:
 
     async def _admit(self, effect: Effect, workspace: str | None = None) -> None:
         """Refuse what would leave our folders, or comes from somebody who was taken over."""
-        _check(_TARGET, effect.target)
-        _check(_ID, effect.key.deployment)
-        _check(_ID, effect.key.deployment if workspace is None else workspace)
+        _check_names(effect, workspace)
         await self._fences.admit(effect.target, effect.fence)
+
+    @asynccontextmanager
+    async def _passing(self, effect: Effect, workspace: str | None = None) -> AsyncGenerator[None]:
+        """Admit a change that who takes over waits for."""
+        _check_names(effect, workspace)
+        async with self._fences.passing(effect.target, effect.fence):
+            yield
 
     async def _in_thread(self, function: Callable[..., None], *arguments: Any) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._copying, function, *arguments)
+
+
+def _check_names(effect: Effect, workspace: str | None) -> None:
+    _check(_TARGET, effect.target)
+    _check(_ID, effect.key.deployment)
+    _check(_ID, effect.key.deployment if workspace is None else workspace)
 
 
 def _check(pattern: re.Pattern[str], name: str) -> None:

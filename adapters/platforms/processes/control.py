@@ -24,7 +24,7 @@ from ....domain import errors
 from ....domain.errors import LedgerError, PlatformUnavailableError
 from ....domain.ports import Platform
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_LINE_BYTES = 16 * 1024 * 1024
 BACKLOG = 1024
 SHUTDOWN = "shutdown"

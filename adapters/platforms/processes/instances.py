@@ -13,6 +13,7 @@ import msgspec
 from ....domain.errors import StateConflictError
 from ....domain.ports import Effect, Instance, Launch, RevisionSpec
 from .children import CannotStartError, Child, Report, Shims, command
+from .journal import Journal
 from .router.revision import Revision
 from .router.router import Router
 from .workspaces import Workspaces
@@ -27,10 +28,13 @@ CANNOT_START = 127
 class Instances:
     """The processes of every revision that was started and not yet retired."""
 
-    def __init__(self, router: Router, workspaces: Workspaces, shims: Shims) -> None:
+    def __init__(
+        self, router: Router, workspaces: Workspaces, shims: Shims, journal: Journal
+    ) -> None:
         self._router = router
         self._workspaces = workspaces
         self._shims = shims
+        self._journal = journal
         self._fleets: dict[tuple[str, str], _Fleet] = {}
         self._turn = random.randrange(len(PORTS))  # noqa: S311  agents on one machine begin apart
 
@@ -38,11 +42,14 @@ class Instances:
         """Bring a revision up to its capacity; what runs is kept, and drained no longer.
 
         What has ended is replaced, but by the effect that started it: again is once.
+        Errors: StateConflictError where the effect was stopped, be it while it is under way.
         """
+        self._journal.require_open(effect)
         known = self._fleets.get((effect.target, spec.revision))
         if known and known.retiring:
             known.retiring.cancel()
             await asyncio.wait([known.retiring])
+            self._journal.require_open(effect)
         revisions = self._router.site(effect.target).revisions
         revision = revisions.setdefault(spec.revision, Revision())
         fleet = self._fleets.setdefault((effect.target, spec.revision), _Fleet(revision))
@@ -50,7 +57,13 @@ class Instances:
             fleet.clear(but=str(effect.key))
             ports = self._free_ports(spec.capacity - len(fleet.processes))
             spawned = (self._spawn(effect, spec.launch, port) for port in ports)
-            fleet.add(await asyncio.gather(*spawned))
+            fresh = await asyncio.gather(*spawned)
+            try:
+                self._journal.require_open(effect)
+            except StateConflictError:
+                await _end(fresh)
+                raise
+            fleet.add(fresh)
         return fleet.instances()
 
     def of(self, target: str, revision: str) -> list[Instance]:
@@ -144,12 +157,7 @@ class _Fleet:
         return [process.instance() for process in self.processes]
 
     async def end(self) -> None:
-        ends = [process.child.end for process in self.processes if process.child]
-        for process in self.processes:
-            if process.child:
-                process.child.let_go()
-        if ends:
-            await asyncio.wait(ends)
+        await _end(self.processes)
 
     def _publish(self, _: object = None) -> None:
         alive = [process.port for process in self.processes if process.is_alive]
@@ -177,6 +185,14 @@ class _Process:
             return Instance(HOST, self.port, self.child.pid, alive=True)
         code, detail = _told(self.child.end.result())
         return Instance(HOST, self.port, self.child.pid, alive=False, exit_code=code, detail=detail)
+
+
+async def _end(processes: Iterable[_Process]) -> None:
+    children = [process.child for process in processes if process.child]
+    for child in children:
+        child.let_go()
+    if children:
+        await asyncio.wait([child.end for child in children])
 
 
 def _told(report: Report | None) -> tuple[int | None, str | None]:

@@ -1,7 +1,10 @@
 """Which commands were started and how they ended, by effect key: one synced file each.
 
 `started` is on the disk before the command is, so that no key ever starts a second one; what was
-started and has no end was lost with the agent that kept it.
+started and has no end was lost with the agent that kept it. A key that was stopped before anything
+came of it has an entry too: it stands in the way of what arrives late, for as long as anything is
+known of its deployment. Until that is forgotten other holders have had the target, under higher
+fences.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from ....domain.errors import StateConflictError
 from ....domain.ports import Effect, Ended
 from . import durable
 
@@ -47,6 +51,15 @@ class Journal:
         """Note how it ended, and return that with the output that was kept."""
         durable.replace(self._path(effect), msgspec.json.encode(Entry(str(effect.key), ended)))
         return self._with_output(effect, ended)
+
+    def require_open(self, effect: Effect) -> None:
+        """Pass where nothing is known of a key that starts no command.
+
+        Errors: StateConflictError: it was stopped.
+        """
+        if self._path(effect).exists():
+            message = f"{effect.key} was stopped before this arrived"
+            raise StateConflictError(message)
 
     def output(self, effect: Effect) -> Path:
         """Return the file that holds what the command prints."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ....domain.errors import PlatformUnavailableError
+from ....domain.event import Fence
 from ....domain.ports import Effect, Ended, Instance, Launch, RevisionSpec, Route, Traffic
 from . import control
 from .daemon import ANOTHER_LIVES, SOCKET
@@ -33,6 +34,10 @@ class ProcessesPlatform:
     def __init__(self, data: Path) -> None:
         self._data = data.resolve()
         self._starting = asyncio.Lock()
+
+    async def announce(self, target: str, fence: Fence) -> None:
+        """See `Platform.announce`."""
+        await self._call("announce", target, fence)
 
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """See `Platform.prepare`."""

@@ -27,10 +27,13 @@ class Runs:
         return await asyncio.shield(self._run(effect, launch).end)
 
     async def stop(self, effect: Effect) -> None:
-        """End the command of this effect key; one that was never started will never be."""
+        """End the command of this effect key; one that was never started will never be.
+
+        Errors: OSError where that cannot be noted.
+        """
         run = self._run(effect, None)
         run.stop()
-        await asyncio.wait([run.end])
+        await asyncio.shield(run.end)
 
     def workspaces(self, target: str) -> set[str]:
         """Return the deployments of a target for which something runs."""

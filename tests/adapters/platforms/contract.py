@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from shipslog.domain.errors import FenceRefusedError, LedgerError, RefusedError
+from shipslog.domain.errors import (
+    FenceRefusedError,
+    LedgerError,
+    RefusedError,
+    StateConflictError,
+)
 from shipslog.domain.event import Fence
 from shipslog.domain.ports import Launch, RevisionSpec, Route
 
@@ -212,12 +217,20 @@ class PlatformContract:
         ended = await ground.platform.run(ground.effect(), asked)
         assert ended.output == b"***-***\n***\n"
 
-    async def test_a_lower_fence_is_refused_before_anything_is_done(self, ground: Ground) -> None:
+    @pytest.mark.parametrize("is_announced", [False, True])
+    async def test_a_lower_fence_is_refused_before_anything_is_done(
+        self, ground: Ground, *, is_announced: bool
+    ) -> None:
         await ground.prepare()
         new, old = Fence(9, 2), Fence(9, 1)
-        await ground.platform.prepare(ground.effect(fence=new), DEPLOYMENT, None)
+        if is_announced:
+            for _ in range(2):
+                await ground.platform.announce(ground.target, new)
+        else:
+            await ground.platform.prepare(ground.effect(fence=new), DEPLOYMENT, None)
         platform, late = ground.platform, ground.effect("late", fence=old)
         calls = [
+            platform.announce(ground.target, old),
             platform.prepare(late, "other", None),
             platform.run(late, launch("touch", "late")),
             platform.stop(late),
@@ -237,6 +250,35 @@ class PlatformContract:
         await ground.platform.stop(ground.effect(fence=Fence(9, 2)))
         ground.target = "staging/other"
         await ground.platform.stop(ground.effect(fence=Fence(1, 1)))
+
+    async def test_what_was_stopped_before_it_arrives_has_no_effect(self, ground: Ground) -> None:
+        await ground.prepare()
+        platform, late = ground.platform, ground.effect("late")
+        for _ in range(2):
+            await platform.stop(late)
+        calls = [
+            platform.start(late, sleeper()),
+            platform.route(late, Route(ground.listen, {})),
+            platform.retire(late, "sleeper", 0),
+        ]
+        for refused in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(refused, StateConflictError)
+            assert "d1/late/1 was stopped" in str(refused)
+        assert await platform.routed(ground.target) is None
+        assert not await platform.instances(ground.target, "sleeper")
+        (one,) = await platform.start(ground.effect(), sleeper())
+        assert one.alive
+
+    async def test_a_start_that_is_stopped_on_its_way_leaves_nothing(self, ground: Ground) -> None:
+        await ground.prepare()
+        late = [ground.effect("late", deployment=f"d{n}") for n in range(4)]
+        calls = [ground.platform.start(effect, sleeper()) for effect in late]
+        starting = asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.gather(*(ground.platform.stop(effect) for effect in late))
+        await ground.retire("sleeper")
+        assert not await ground.platform.instances(ground.target, "sleeper")
+        for outcome in await starting:
+            assert not isinstance(outcome, BaseException) or isinstance(outcome, StateConflictError)
 
     async def test_a_revision_is_as_many_processes_on_ports_of_their_own(
         self, ground: Ground

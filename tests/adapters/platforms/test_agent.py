@@ -7,16 +7,27 @@ import signal
 import socket
 import stat
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from shipslog.adapters.platforms.processes import control
 from shipslog.adapters.platforms.processes.daemon import ANOTHER_LIVES, main
+from shipslog.adapters.platforms.processes.fences import Fences
 from shipslog.adapters.platforms.processes.platform import ProcessesPlatform, stop_agent
-from shipslog.domain.errors import AddressTakenError, InvalidError, PlatformUnavailableError
+from shipslog.api.worker.guard import GuardedPlatform
+from shipslog.api.worker.leases import Leases
+from shipslog.domain.errors import (
+    AddressTakenError,
+    FenceRefusedError,
+    InvalidError,
+    PlatformUnavailableError,
+    StateConflictError,
+)
 from shipslog.domain.event import Fence
-from shipslog.domain.ports import RevisionSpec, Route
+from shipslog.domain.ports import Effect, Instance, RevisionSpec, Route
+from tests.api.worker.test_leases import Queue, Watch
 
 from .conftest import agent_of, kill_agent, socket_of
 from .ground import DEPLOYMENT, Ground, eventually, get, is_running, launch, sleeper
@@ -68,12 +79,12 @@ async def test_another_protocol_is_refused_in_words(
 ) -> None:
     await ground.prepare()
     monkeypatch.setattr(control, "PROTOCOL", 99)
-    with pytest.raises(PlatformUnavailableError, match="speaks version 1, we 99"):
+    with pytest.raises(PlatformUnavailableError, match="speaks version 2, we 99"):
         await ground.prepare()
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"garbage\n", b'{"protocol":1,"verb":"close"}\n', b"[" * 9999 + b"\n"]
+    "line", [b"", b"garbage\n", b'{"protocol":2,"verb":"close"}\n', b"[" * 9999 + b"\n"]
 )
 async def test_garbage_does_not_disturb_it(ground: Ground, data: Path, line: bytes) -> None:
     await ground.prepare()
@@ -114,6 +125,84 @@ async def test_fences_are_still_known_to_the_next_agent(ground: Ground, data: Pa
     await kill_agent(data)
     with pytest.raises(Exception, match=r"9\.2"):
         await ground.platform.stop(ground.effect(fence=Fence(9, 1)))
+
+
+async def test_what_was_stopped_and_announced_is_still_known_to_the_next_agent(
+    ground: Ground, data: Path
+) -> None:
+    late, new = ground.effect("late"), Fence(9, 2)
+    await ground.platform.stop(late)
+    await kill_agent(data)
+    with pytest.raises(StateConflictError, match="was stopped"):
+        await ground.platform.start(late, sleeper())
+    await ground.platform.announce(ground.target, new)
+    await kill_agent(data)
+    with pytest.raises(FenceRefusedError, match=r"9\.2"):
+        await ground.platform.start(ground.effect(), sleeper())
+
+
+async def test_who_announces_a_fence_waits_for_what_passed_below_it(tmp_path: Path) -> None:
+    fences, begun, may_end = Fences(tmp_path / "fences"), asyncio.Event(), asyncio.Event()
+
+    async def change(target: str, fence: Fence) -> None:
+        async with fences.passing(target, fence):
+            begun.set()
+            await may_end.wait()
+
+    changing = asyncio.create_task(change("staging/web", Fence(9, 1)))
+    await begun.wait()
+    await fences.announce("staging/web", Fence(9, 1))
+    await fences.announce("staging/other", Fence(9, 2))
+    announcing = asyncio.create_task(fences.announce("staging/web", Fence(9, 2)))
+    await eventually(lambda: is_refused(fences, Fence(9, 1)), seconds=60)
+    assert not announcing.done()
+    may_end.set()
+    await announcing
+    assert changing.done()
+
+
+async def test_what_was_sent_before_and_comes_after_a_takeover_is_refused(
+    ground: Ground, data: Path
+) -> None:
+    """Its sender stands still between its look at the lease and the agent's socket."""
+    await ground.prepare()
+    watch = Watch()
+    (old,) = await Leases("one", Queue(), 15.0, watch).claim(1)
+    caught = CaughtPlatform(data)
+    starting = asyncio.create_task(
+        GuardedPlatform(caught, old).start(ground.effect("start", fence=Fence(9, 1)), sleeper())
+    )
+    await caught.stands.wait()
+    watch.pass_by(15)
+    (new,) = await Leases("another", Queue(), 15.0, watch).claim(1)
+    taking_over = GuardedPlatform(ProcessesPlatform(data), new)
+    await taking_over.announce(ground.target, Fence(9, 2))
+    assert not await taking_over.instances(ground.target, "sleeper")
+    caught.goes_on.set()
+    with pytest.raises(FenceRefusedError, match=r"9\.2"):
+        await starting
+    assert not await taking_over.instances(ground.target, "sleeper")
+
+
+async def is_refused(fences: Fences, fence: Fence) -> bool:
+    try:
+        await fences.admit("staging/web", fence)
+    except FenceRefusedError:
+        return True
+    return False
+
+
+class CaughtPlatform(ProcessesPlatform):
+    """Lets a start stand still before it is sent."""
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(data)
+        self.stands, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
+        self.stands.set()
+        await self.goes_on.wait()
+        return await super().start(effect, spec)
 
 
 async def test_when_the_agent_is_killed_its_children_end_within_five_seconds(
@@ -302,6 +391,7 @@ async def test_copying_does_not_keep_others_waiting(ground: Ground, tmp_path: Pa
 async def test_what_is_forgotten_leaves_nothing_on_the_disk(ground: Ground, data: Path) -> None:
     await ground.prepare()
     await ground.sh("mkdir -p deep/er; touch deep/er/file; chmod -R a-w deep", stage="build")
+    await ground.platform.stop(ground.effect("never"))
     running = asyncio.create_task(ground.run("sleep", "300", stage="long"))
     await ground.sh("true")
     await ground.platform.forget(ground.target, [DEPLOYMENT])

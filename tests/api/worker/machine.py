@@ -98,6 +98,12 @@ class Machine:
         fleet = self.fleets[target, revision]
         fleet[0] = Instance(HOST, fleet[0].port, fleet[0].pid, alive=False, exit_code=1)
 
+    async def announce(self, target: str, fence: Fence) -> None:
+        life = self._life
+        await self._stand_at("announce", "before")
+        self._must_live(life)
+        self._admit(target, fence)
+
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         del workspace, source
         await self._call("prepare", effect, lambda: None)
@@ -130,8 +136,8 @@ class Machine:
     async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
         def begin() -> Sequence[Instance]:
             place = (effect.target, spec.revision)
+            key = self._open_key(effect)
             self._retiring.discard(place)
-            key = str(effect.key)
             kept = [
                 one
                 for one in self.fleets.get(place, ())
@@ -148,6 +154,7 @@ class Machine:
 
     async def route(self, effect: Effect, route: Route) -> None:
         def change() -> None:
+            self._open_key(effect)
             for revision in route.weights:
                 assert (effect.target, revision) in self.fleets, f"{revision} was never started"
             self.routes[effect.target] = route
@@ -164,6 +171,7 @@ class Machine:
         self._retiring.add(place)
 
         def end() -> None:
+            self._open_key(effect)
             route = self.routes.get(effect.target)
             if place not in self._retiring or (route and revision in route.weights):
                 message = f"{revision} is in use"
@@ -219,13 +227,23 @@ class Machine:
         life = self._life
         await self._stand_at(verb, "before")
         self._must_live(life)
-        if effect.fence < self.highest.get(effect.target, effect.fence):
-            raise FenceRefusedError(target=effect.target, fence=str(effect.fence))
-        self.highest[effect.target] = effect.fence
+        self._admit(effect.target, effect.fence)
         result = act()
         await self._stand_at(verb, "after")
         self._must_live(life)
         return result
+
+    def _admit(self, target: str, fence: Fence) -> None:
+        if fence < self.highest.get(target, fence):
+            raise FenceRefusedError(target=target, fence=str(fence))
+        self.highest[target] = fence
+
+    def _open_key(self, effect: Effect) -> str:
+        """Return the key of what starts no command, unless it was stopped."""
+        if str(effect.key) in self._journal:
+            message = f"{effect.key} was stopped"
+            raise StateConflictError(message)
+        return str(effect.key)
 
     async def _stand_at(self, verb: str, when: str) -> None:
         if gate := self._gates.pop((verb, when), None):

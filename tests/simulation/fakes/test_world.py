@@ -43,6 +43,12 @@ class TestFakePlatform:
     test_a_command_stopped_before_it_starts_never_starts = (
         PlatformContract.test_a_command_stopped_before_it_starts_never_starts
     )
+    test_what_was_stopped_before_it_arrives_has_no_effect = (
+        PlatformContract.test_what_was_stopped_before_it_arrives_has_no_effect
+    )
+    test_a_start_that_is_stopped_on_its_way_leaves_nothing = (
+        PlatformContract.test_a_start_that_is_stopped_on_its_way_leaves_nothing
+    )
 
 
 async def work(ground: Ground, seconds: str, how: str = "ok", *, limit: float = 30) -> Ended:

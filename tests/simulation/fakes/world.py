@@ -1,8 +1,8 @@
 """FakePlatform: hosts, their agent and what runs there, in memory; it notes every effect it had.
 
 It keeps the port's promises as the agent does: a lower fence is refused, an effect key starts a
-command once, what is known of a command outlives the agent and what runs does not. The first
-number of a version says how it behaves.
+command once, a key that was stopped does nothing more, what is known of a key outlives the agent
+and what runs does not. The first number of a version says how it behaves.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import Context
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -25,6 +25,7 @@ from shipslog.domain.errors import (
 from shipslog.domain.event import Fence
 from shipslog.domain.ports import (
     Effect,
+    EffectKey,
     Ended,
     Instance,
     Launch,
@@ -39,6 +40,10 @@ from .server import Weather
 HOST = "10.0.0.1"
 WORK = "work"
 """The one command there is."""
+UNDONE = ("start", "route", "retire")
+"""What is undone, and must not come after that."""
+ANNOUNCED = "announced"
+"""In the place of a stage where somebody says that it has taken over."""
 FIRST_PORT = 20_000
 ALL = 10_000
 SICK, SICK_LATER, STILLBORN, SHORT, ERRING = "2", "3", "4", "5", "6"
@@ -47,6 +52,8 @@ ANSWER_WITHIN = 30.0
 """What a call gets beyond its deadline before its caller gives it up."""
 LATE_SECONDS = 7.5
 """How long a request is on its way whose sender has died."""
+OVERTAKEN_SECONDS = 3.0
+"""How long one is on its way that takes its time while its sender lives."""
 SHORT_SECONDS = 0.7
 MOST_DRAIN = 0.3
 
@@ -87,6 +94,9 @@ class Watcher:
     def refused(self, verb: str, effect: Effect) -> None:
         """Learn that an old fence was refused."""
 
+    def stopped(self, verb: str, effect: Effect) -> None:
+        """Learn that something was refused whose key was stopped before it came."""
+
     def done(self, done: Done) -> None:
         """Learn what has taken effect."""
 
@@ -108,6 +118,10 @@ class FakePlatform:
         self.fences: dict[str, Fence] = {}
         self.when_late: Callable[[], None] = lambda: None
         """Called by who sends a request that will come late: it dies of it."""
+        self.when_caught: Callable[[], None] = lambda: None
+        """Called by who has made sure of its lease and has not sent yet: it stands still now."""
+        self.on_its_way = 0
+        """How many requests were sent and have not arrived."""
         self._weather = weather
         self._now = now
         self._watcher = watcher
@@ -157,6 +171,12 @@ class FakePlatform:
         """Say whether a revision finishes what it has."""
         return any(name == revision for _, name in self._retiring)
 
+    async def announce(self, target: str, fence: Fence) -> None:
+        """Implement `Platform.announce`; here everything that was let pass has come to its end."""
+        deadline = self._now() + timedelta(seconds=ANSWER_WITHIN)
+        effect = Effect(EffectKey("", ANNOUNCED, 0), target, fence, deadline)
+        await self._call("announce", effect, lambda: None)
+
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """Implement `Platform.prepare`."""
         del workspace, source
@@ -192,6 +212,7 @@ class FakePlatform:
         """Implement `Platform.route`."""
 
         def change() -> None:
+            self._require_open("route", effect)
             if self._weather.strike("address"):
                 raise AddressTakenError(address=route.listen, detail="somebody else is there")
             if route.weights and sum(route.weights.values()) != ALL:
@@ -211,6 +232,7 @@ class FakePlatform:
         place = (effect.target, revision)
 
         def begin() -> asyncio.Future[None] | None:
+            self._require_open("retire", effect)
             if place not in self.fleets:
                 return None
             if place not in self._retiring:
@@ -283,6 +305,7 @@ class FakePlatform:
             found.end.set_result(how)
 
     def _started(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
+        self._require_open("start", effect)
         place, key = (effect.target, spec.revision), str(effect.key)
         if (retiring := self._retiring.pop(place, None)) and not retiring.done():
             retiring.set_exception(StateConflictError(f"{spec.revision} was started again"))
@@ -301,6 +324,12 @@ class FakePlatform:
                 loop.call_later(SHORT_SECONDS, self._end, port, context=self.context)
         self.fleets[place] = kept
         return tuple(kept)
+
+    def _require_open(self, verb: str, effect: Effect) -> None:
+        if str(effect.key) in self._journal:
+            self._watcher.stopped(verb, effect)
+            message = f"{effect.key} was stopped"
+            raise StateConflictError(message)
 
     def _end(self, port: int) -> None:
         for place, fleet in self.fleets.items():
@@ -359,10 +388,14 @@ class FakePlatform:
         self, verb: str, effect: Effect, act: Callable[[], Result], *, what: str = ""
     ) -> Result:
         self._watcher.sent(verb, effect)
+        if verb != "announce" and self._weather.strike("catch"):
+            self.when_caught()
+            await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Result] = loop.create_future()
 
         def arrive() -> None:
+            self.on_its_way -= 1
             # Whether or not its caller is still there: what was sent arrives.
             trouble = self._weather.strike("platform")
             outcome = self._outcome(Done(loop.time(), verb, effect, what), act, trouble)
@@ -376,6 +409,9 @@ class FakePlatform:
         if self._weather.strike("send"):
             seconds += LATE_SECONDS
             self.when_late()
+        if verb in UNDONE and self._weather.strike("overtake"):
+            seconds += OVERTAKEN_SECONDS
+        self.on_its_way += 1
         loop.call_later(seconds, arrive, context=self.context)
         return await answer
 

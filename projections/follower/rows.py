@@ -114,6 +114,14 @@ def add(db: Connection, table: Table, rows: Iterable[Row]) -> None:
         STORAGES[db.dialect.name].add(db, table, rows)
 
 
+def warm(db: Connection, tables: Iterable[Table]) -> None:
+    """Let what stores rows be spelled and planned before the first event waits for it."""
+    storage = STORAGES[db.dialect.name]
+    for table in tables:
+        storage.put(db, table, [])
+        storage.add(db, table, [])
+
+
 def ask(db: Connection, statement: Statement, values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
     """Return what a statement finds, past SQLAlchemy, whose own way takes longer than the database.
 

@@ -32,7 +32,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateTable
 
 from .read_model import PARKED, ReadModel
-from .rows import STORAGES, Row, Statement, put
+from .rows import STORAGES, Row, Statement, put, warm
 from .views import PROGRESS, Views, standing
 
 BUSY_SECONDS = 10.0
@@ -137,6 +137,7 @@ class SqliteViews(Views):
     def _open(self) -> int:
         with self.writing() as db:
             if self.fits(db):
+                warm(db, (table for model in self.models for table in model.tables))
                 return standing(db).position
             if not inspect(db).get_table_names():
                 self._create(db)

@@ -78,8 +78,8 @@ def driver(db: Connection) -> psycopg.Connection[Row]:
 
 
 def _insert(db: Connection, table: Table, rows: Sequence[Row], statement: Composed) -> None:
-    columns = zip(table.columns, zip(*rows, strict=True), strict=True)
-    arrays = [array(column, values) for column, values in columns]
+    columns = zip(*rows, strict=True) if rows else [()] * len(table.columns)
+    arrays = [array(column, values) for column, values in zip(table.columns, columns, strict=True)]
     driver(db).execute(statement, arrays, prepare=True)
 
 

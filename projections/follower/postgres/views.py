@@ -8,7 +8,7 @@ stored once: progress is locked first and compared when it moves.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import ClassVar, TypeVar
 
 import psycopg
@@ -19,12 +19,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ....domain.errors import OverloadedError
 from ..read_model import ReadModel
-from ..rows import ask
+from ..rows import ask, warm
 from ..views import MOVE, Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
 from . import schema
 from .connecting import IDLE_SECONDS, async_readers, readers, writer
 from .listening import Listening, announcement
-from .rows import driver
+from .rows import COPIED, driver
 
 SWAP_MILLISECONDS = 50
 """How long a swap waits for those who read, and those for it who begin to."""
@@ -54,6 +54,7 @@ class PostgresViews(Views):
         """Implement `Views.open`. Errors: OutdatedViewsError."""
         with self.writing() as db:
             if schema.revision(db) == schema.REVISION and self.fits(db):
+                warm(db, (table for model in self.models for table in model.tables))
                 return standing(db).position
         self.close()
         raise OutdatedViewsError
@@ -111,6 +112,14 @@ class PostgresViews(Views):
             ):
                 self._disconnect()
             raise
+
+    @contextmanager
+    def batching(self, events: int) -> Generator[Connection]:
+        """Implement `Views.batching`: what is stored goes with what is asked next."""
+        # Many rows are copied, which cannot be put off.
+        is_copied = events >= COPIED
+        with self.writing() as db, nullcontext() if is_copied else driver(db).pipeline():
+            yield db
 
     def is_poison(self, error: Exception) -> bool:
         """Blame an event for what the fold raised, or for a value that no column takes."""
@@ -226,7 +235,8 @@ class PostgresViews(Views):
         if self._async_readers is None:
             self._async_readers = async_readers(self.url, self.name)
         try:
-            async with self._async_readers.connect() as db:
+            # What a rollback ends forgets every statement that is prepared.
+            async with self._async_readers.begin() as db:
                 return await db.run_sync(query)
         except PoolTimeoutError as error:
             raise OverloadedError from error

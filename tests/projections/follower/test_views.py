@@ -137,17 +137,23 @@ def test_a_parked_row_says_since_when_it_is_stale(
     assert set(stale.values()) == {None}
 
 
-def test_what_cannot_be_stored_is_poison_too(engine: Engine, events: Sequence[Recorded]) -> None:
-    class Overflowing(Counting):
-        """Counts beyond what an integer column holds."""
+@pytest.mark.parametrize("count", [2**70, None])
+@pytest.mark.parametrize("size", [20, 1000])
+def test_what_cannot_be_stored_is_poison_too(
+    engine: Engine, events: Sequence[Recorded], count: int | None, size: int
+) -> None:
+    class Unstorable(Counting):
+        """Counts what the driver refuses to send, or the database to take."""
 
         def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
             for e in events:
-                put(db, COUNTS, [(e.header.stream, 2**70 if e.position == 8 else 1)])
+                put(db, COUNTS, [(e.header.stream, count if e.position == 8 else 1)])
 
-    views = engine.new([Overflowing()])
-    views.apply(events)
+    views = engine.new([Unstorable(), Deployments()])
+    for start in range(0, len(events), size):
+        views.apply(events[start : start + size])
     assert [parked.position for parked in views.parked()] == [8]
+    assert views.standing().position == len(events)
 
 
 @pytest.mark.parametrize("fault", [MemoryError, KeyboardInterrupt])

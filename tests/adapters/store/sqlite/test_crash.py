@@ -9,8 +9,10 @@ import pytest
 
 from shipslog.adapters.store.sqlite.connections import PAGE_BYTES
 from shipslog.adapters.store.sqlite.store import SqliteStore
+from shipslog.domain.append import Due
+from shipslog.domain.errors import FenceLostError
 
-from ..making import Happened, appending, draft
+from ..making import HandClock, Happened, appending, draft
 
 ROOT = Path(__file__).parents[4]
 EVENTS_OF_AN_APPEND = 3
@@ -62,6 +64,36 @@ async def torn(tmp_path: Path) -> tuple[bytes, bytes]:
     files = (data / "ledger.db").read_bytes(), (data / "ledger.db-wal").read_bytes()
     store.close()
     return files
+
+
+@pytest.mark.parametrize("hours", [0, 1, -1])
+async def test_after_a_reboot_every_lease_is_void_and_tokens_grow(
+    store: SqliteStore, data: Path, clock: HandClock, tmp_path: Path, hours: int
+) -> None:
+    # F26: the files as a power cut leaves them, and a clock that may have been set meanwhile.
+    streams = [f"deployment:{n}" for n in range(3)]
+    for stream in streams:
+        await store.log.append(appending(draft(stream, 1), due=(Due(stream, clock()),)))
+    before = await store.work.claim("me", len(streams))
+    held = await store.work.hold("me", "target:a/b")
+    assert [lease.stream for lease in before] == streams
+    assert held
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for name in ("ledger.db", "ledger.db-wal"):
+        (disk / name).write_bytes((data / name).read_bytes())
+    clock.move(hours * 3600)
+    rebooted = SqliteStore.open(disk, clock)
+    assert await rebooted.work.renew(before) == ()
+    for lease in (*before, held):
+        with pytest.raises(FenceLostError):
+            await rebooted.log.append(appending(draft(lease.stream, 2), lease=lease))
+    after = await rebooted.work.claim("me", len(streams))
+    assert [lease.stream for lease in after] == streams
+    assert min(lease.token for lease in after) > max(lease.token for lease in (*before, held))
+    assert await rebooted.work.hold("another", "target:a/b")
+    assert list(rebooted.log.verify()) == []
+    rebooted.close()
 
 
 def reopened(folder: Path, ledger: bytes, wal: bytes) -> int:

@@ -10,10 +10,12 @@ from .planting import BUGS, FAILED, Bug
 
 LISTED = {
     "acknowledge_before_sync",
+    "arrive_after_its_undoing",
     "drop_the_token_check",
     "follow_redirects",
     "let_the_wrong_person_pass",
     "log_a_secret",
+    "look_before_announcing",
     "no_deadline_while_promoting",
     "overwrite_a_terminal_state",
     "read_past_the_durable_head",

@@ -39,7 +39,9 @@ def test_a_store_that_cannot_be_read_for_a_while_costs_no_worker(at: float, work
 @pytest.mark.parametrize("verb", ["abort", "rollback"])
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_what_comes_after_its_own_undoing_is_refused(verb: str, workers: int, number: int) -> None:
+def test_what_arrives_after_its_own_undoing_is_refused(
+    verb: str, workers: int, number: int
+) -> None:
     """Seed 4502: a request to start, route or retire is on its way longer than the undoing takes.
 
     The version that is rolled back would run unknown to the log, or have the requests.

@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
 from http import HTTPStatus
 from itertools import count
 from pathlib import Path
@@ -21,12 +20,12 @@ from shipslog.api.client import Client
 from shipslog.api.wire.shapes import Status
 
 from ..apart.cluster import Cluster
-from ..crashing.conditions import eventually, soon
+from ..crashing.conditions import eventually
 from ..documents import Document, environment, pipeline
 from ..installation import define, deployed, request
 from .family import SOON_SECONDS, Child, Family, Nursery
 from .marked import STATEMENT
-from .writing import LAB, people_at, reading, shown
+from .writing import LAB, people_at, reading, shown, until
 
 IS_FULL = os.environ.get("SHIPSLOG_TEST_MOMENTS") == "all"
 STEP = 1 if IS_FULL else 13
@@ -130,11 +129,6 @@ def begun(cluster: Cluster) -> list[str]:
 def stream(cluster: Cluster, deployment: str) -> list[str]:
     """Return the topics of a deployment's events."""
     return [e.header.topic for e in cluster.log() if e.header.stream == f"deployment:{deployment}"]
-
-
-async def until(claim: Callable[[], object]) -> None:
-    """Wait for something to be so."""
-    assert await asyncio.to_thread(soon, claim, SOON_SECONDS)
 
 
 async def stale(client: Client, deployment: str) -> Status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -29,7 +29,7 @@ from shipslog.projections.follower.postgres import PostgresViews
 from tests.projections.counting import fingerprints
 
 from ..apart.cluster import Cluster
-from ..crashing.conditions import eventually
+from ..crashing.conditions import eventually, soon
 from ..documents import environment, pipeline
 from .family import SOON_SECONDS, Child, Family
 
@@ -151,3 +151,8 @@ async def _read(family: Family, server: Child, deployment: str, statuses: Counte
                 await answer.read()
                 statuses[answer.status] += 1
             await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def until(claim: Callable[[], object]) -> None:
+    """Wait for something to be so."""
+    assert await asyncio.to_thread(soon, claim, SOON_SECONDS)

@@ -162,10 +162,11 @@ class Desk:
 async def desk(here: Installation) -> AsyncGenerator[Desk]:
     """Give somebody with the administrator's token."""
     stored = tomllib.loads((here.configuration / "shipslog/config.toml").read_text())
-    headers = {"Authorization": f"Bearer {stored['token']}"}
+    token = here.environment.get("SHIPSLOG_TOKEN") or stored["token"]
+    headers = {"Authorization": f"Bearer {token}"}
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
     async with aiohttp.ClientSession(stored["url"], headers=headers, timeout=timeout) as session:
-        yield Desk(here, session, stored["token"])
+        yield Desk(here, session, token)
 
 
 def log_of(data: Path) -> list[Recorded]:

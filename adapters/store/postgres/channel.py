@@ -22,7 +22,7 @@ from .durable import BARRIER
 Values = Sequence[bytes | None]
 Row = list[bytes | None]
 Done = Callable[[Row | None, psycopg.Error | None], None]
-"""Told the row of an answer, None where a constraint refused it all; or why nobody knows."""
+"""Told the row of an answer, None where nothing was stored for sure; or why nobody knows."""
 
 _STATEMENTS = {
     b"append": b"""
@@ -32,7 +32,8 @@ _STATEMENTS = {
     b"barrier": BARRIER.encode(),
 }
 _BINARY = [pq.Format.BINARY] * 18
-_TAKEN = b"23505"
+_NOTHING_STORED = (b"23505", b"40P01")
+"""What was unique is there already; who gave way for a circle of waiting to be broken."""
 _SQLSTATE = pq.DiagnosticField.SQLSTATE
 
 
@@ -141,7 +142,7 @@ class Channel:
             exchange.done(exchange.row, None)
         elif result.status == pq.ExecStatus.TUPLES_OK:
             exchange.row = [result.get_value(0, n) for n in range(result.nfields)]
-        elif result.status != pq.ExecStatus.COMMAND_OK and result.error_field(_SQLSTATE) != _TAKEN:
+        elif result.status != pq.ExecStatus.COMMAND_OK and not _was_taken_back(result):
             raise psycopg.OperationalError(result.get_error_message())
 
     def _fail(self, error: psycopg.Error) -> None:
@@ -158,3 +159,7 @@ class Channel:
     def _note_warning(self, notice: Diagnostic) -> None:
         if notice.severity_nonlocalized == "WARNING" and self._under_way:
             self._under_way[0].warning = notice.message_primary
+
+
+def _was_taken_back(result: pq.abc.PGresult) -> bool:
+    return result.error_field(_SQLSTATE) in _NOTHING_STORED

@@ -128,6 +128,16 @@ EXCEPTION WHEN insufficient_privilege OR invalid_grant_operation THEN
     NULL;  -- found out, and said, when the first process connects
 END $$;
 
+-- Who looks around in a transaction, and forgets it, does not hold up VACUUM for ever.
+DO $$
+BEGIN
+    EXECUTE format(
+        'ALTER DATABASE %I SET idle_in_transaction_session_timeout = ''60s''', current_database()
+    );
+EXCEPTION WHEN insufficient_privilege THEN
+    NULL;  -- its owner may
+END $$;
+
 GRANT USAGE ON SCHEMA shipslog TO shipslog_app;
 GRANT SELECT, INSERT ON stored_events, commands, blobs TO shipslog_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON work TO shipslog_app;

@@ -1,5 +1,6 @@
 """A prepared data folder for the session, from which each test's servers are copied."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,11 @@ import pytest
 from shipslog.adapters.store.postgres_server import PostgresServer
 from tests.databases import SMALL, TEMPLATE, make_template
 
+IS_FULL = os.environ.get("SHIPSLOG_TEST_STANDBY") == "all"
 LEDGER = TEMPLATE
+
+collect_ignore = [] if IS_FULL else ["test_operator.py"]
+"""Two servers and two starts of everything: as dear as all the others together."""
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,13 @@ class Pair:
             row = standby.execute("SELECT pg_promote(true, 60)").fetchone()
             assert row == (True,)
 
+    def take_over(self) -> None:
+        """Let the primary die, and the standby, which may have stood still, take its place."""
+        self.primary.stop("immediate")
+        if self.standby.pid is None:
+            self.standby.start()
+        self.promote()
+
     @staticmethod
     def set(server: PostgresServer, name: str, value: str) -> None:
         """Change a setting of a server that runs, for good."""

@@ -52,6 +52,9 @@ class Metrics:
         self.streams = Gauge(
             "shipslog_event_streams", "Open streams of events.", registry=self.registry
         )
+        self.exports = Gauge(
+            "shipslog_exports", "Exports and manifests under way.", registry=self.registry
+        )
 
     def counted(self, method: str, route: str, status: int) -> Counted:
         """Return where requests of this kind are counted; `route` is a path's template."""

@@ -20,6 +20,7 @@ from ....projections.exports import Chunk
 from ...exporting import batches
 from ...services import Limits
 from ...signals import logs
+from ...signals.metrics import Metrics
 from ...wire.endpoint import Call
 
 THREADS = 2
@@ -47,7 +48,7 @@ class Downloads:
         """Send an export to its end, or cut the connection. Errors: OverloadedError."""
         response = web.StreamResponse(headers=headers)
         response.headers["X-Content-Type-Options"] = "nosniff"
-        with self._counted():
+        with self._counted(call.services.metrics):
             if call.request.method == hdrs.METH_HEAD:
                 return response
             async with aclosing(self._made(call, chunks)) as made:
@@ -70,7 +71,7 @@ class Downloads:
 
     async def make(self, call: Call, chunks: Iterator[Chunk]) -> None:
         """Make an export for nobody but who counts it. Errors: OverloadedError."""
-        with self._counted():
+        with self._counted(call.services.metrics):
             async with aclosing(self._made(call, chunks)) as made:
                 async for _ in made:
                     pass
@@ -98,13 +99,14 @@ class Downloads:
                 await response.write(content[start : start + SLICE])
 
     @contextmanager
-    def _counted(self) -> Generator[None]:
+    def _counted(self, metrics: Metrics) -> Generator[None]:
         task = asyncio.current_task()
         if task is None or len(self._tasks) >= self._limits.exports:
             raise OverloadedError
         self._tasks.add(task)
         try:
-            yield
+            with metrics.exports.track_inprogress():
+                yield
         finally:
             self._tasks.discard(task)
 

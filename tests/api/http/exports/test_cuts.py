@@ -61,6 +61,12 @@ async def until_free(served: Served) -> None:
             pass
 
 
+async def under_way(served: Served) -> float:
+    """Return how many exports the server says it is at."""
+    told = (await served.get("/metrics")).body.decode().splitlines()
+    return next(float(line.split()[1]) for line in told if line.startswith("shipslog_exports "))
+
+
 async def test_a_fault_before_the_first_byte_is_told(
     defined: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +126,7 @@ async def test_a_client_that_goes_leaves_its_place(
         async with begun(served) as response:
             response.close()
         await until_free(served)
+        assert await under_way(served) == 0
 
 
 async def test_one_export_too_many_is_told_to_come_back(
@@ -133,6 +140,7 @@ async def test_one_export_too_many_is_told_to_come_back(
                 answer = await served.get(path)
                 assert (answer.status, answer.slug) == (503, "overloaded")
                 assert "Retry-After" in answer.headers
+            assert await under_way(served) == 2
             assert (await served.deploy())["status"] == "requested"
 
 

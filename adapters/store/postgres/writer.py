@@ -15,7 +15,6 @@ from functools import partial
 
 from ....domain.append import Appended
 from ....domain.errors import OutcomeUnknownError
-from ....domain.event import Recorded
 from ..batch import Batch, Facts
 from ..errors import ClosedLedgerError
 from ..rows import Prepared
@@ -251,16 +250,17 @@ class Writer:
             self._begin(channel, [task])
 
     def _place(self, sending: _Sending, answer: Answer, head: int) -> None:
-        start, events = sending.facts.start, list[Recorded]()
+        start, last = sending.facts.start, None
         for task in sending.tasks:
             if task.result is not None and not task.result.known:
-                task.result = answer.placed(task.result, start)
-                events += task.result.events
+                task.result = last = answer.placed(task.result, start)
         sending.is_stored = True
         self._recorded_at = max(self._recorded_at, answer.recorded_at)
-        if not events:
+        rows = len(sending.batch.rows)
+        if not rows:
             return
-        self._head.wrote(events)
+        self._head.publish(head + rows)
+        self._head.saw(last.events if last else ())
         if head != start.head:
             self._known.forget()
         if self._known.head is not None:
@@ -321,7 +321,6 @@ class Writer:
                     self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
                 era = self._connections.era
                 self._channel = await Channel.open(connection)
-                self._head.writes_by = connection.info.backend_pid
                 if era != self._connections.era:
                     self._leave_channel()
         except Exception as error:  # noqa: BLE001 - callers wait for an answer

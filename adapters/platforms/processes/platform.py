@@ -7,8 +7,8 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,17 @@ _TICK = 0.02
 _AGENT = (sys.executable, "-P", "-m", f"{__package__}.daemon")
 
 
+def _by_the_wall() -> datetime:
+    return datetime.now(UTC)
+
+
 class ProcessesPlatform:
     """Runs everything by the agent of a data folder."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, now: Callable[[], datetime] = _by_the_wall) -> None:
+        """Call the agent of a data folder; `now` is the clock of the effects' deadlines."""
         self._data = data.resolve()
+        self._now = now
         self._starting = asyncio.Lock()
 
     async def announce(self, target: str, fence: Fence) -> None:
@@ -90,6 +96,9 @@ class ProcessesPlatform:
             connection = await self._connect()
         except OSError as error:
             raise PlatformUnavailableError(detail=f"its agent: {error}") from error
+        # The agent has the wall clock, which may have been set since our clock began.
+        ahead = _by_the_wall() - self._now()
+        arguments = tuple(_put_off(argument, ahead) for argument in arguments)
         try:
             async with asyncio.timeout(_seconds_left(arguments) + ANSWER_WITHIN):
                 return await control.call(connection, verb, arguments)
@@ -158,7 +167,13 @@ def _with_inherited(launch: Launch) -> Launch:
     return msgspec.structs.replace(launch, env={**inherited, **launch.env}, inherit=())
 
 
+def _put_off(argument: object, seconds: timedelta) -> object:
+    if not isinstance(argument, Effect):
+        return argument
+    return msgspec.structs.replace(argument, deadline=argument.deadline + seconds)
+
+
 def _seconds_left(arguments: Sequence[object]) -> float:
     effects = [argument for argument in arguments if isinstance(argument, Effect)]
-    left = [(effect.deadline - datetime.now(UTC)).total_seconds() for effect in effects]
+    left = [(effect.deadline - _by_the_wall()).total_seconds() for effect in effects]
     return max([*left, 0.0])

@@ -33,17 +33,18 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS = (
     Benchmark("append.postgres", "appends on PostgreSQL: one process, many processes, batches"),
+    Benchmark("append.wakeups", "commits at 5,000 a second, with and without wake-ups"),
     Benchmark("append.sqlite", "128 commands on SQLite"),
     Benchmark("reading.postgres", "replay of one deployment, full log to objects, PostgreSQL"),
     Benchmark("reading.sqlite", "full log to objects, SQLite"),
     Benchmark("reading.replay_all", "fold of the whole log"),
-    Benchmark("read_models", "read models catching up; pages and status as the log grows"),
+    Benchmark("read_models", "read models catching up, and how soon they show"),
     Benchmark("workflow.deployments", "durable five-stage deployment"),
     Benchmark("http_status", "GET status"),
     Benchmark("http_post", "POST, durable"),
     Benchmark("http_crowd", "many connections at once"),
     Benchmark("export", "HTTP export"),
-    Benchmark("growth", "growth to 10^6 events"),
+    Benchmark("growth", "growth to 10^6 events: append, pages, streams, status, replay"),
     Benchmark("up_ready", "from start to ready"),
     Benchmark("cli_start", "the command line's start"),
 )

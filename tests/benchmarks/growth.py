@@ -1,141 +1,67 @@
-"""What grows with the log: append, log page and one stream at 10^4 and 10^6 events; `--quick`.
+"""What grows with the log: an append, pages, a stream, a replay at 10^4 and 10^6 events; `--quick`.
 
-Both sizes are there at once, each in a database of its own, and are asked in turn. The status is
-part of `read_models`.
+Both sizes are there at once and are asked in turn, so that what disturbs the machine disturbs
+both. The full size takes some minutes and 8 GB of disk.
 """
 
-import asyncio
+import shutil
 import sys
-import time
-import uuid
+import tempfile
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from itertools import count
+from contextlib import ExitStack
 from pathlib import Path
-from statistics import median
-
-import psycopg
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from shipslog.adapters.store.postgres.store import PostgresStore, Terms
-from shipslog.adapters.store.postgres.writer import Release
-from shipslog.domain.event import Recorded, decode
-from tests.benchmarks.append.appenders import STATE, StageFinished, drafts
 from tests.benchmarks.figures import Goal, told
+from tests.benchmarks.growing import logs, pages
 from tests.databases import fresh_ledger, make_template, running_server
 
 QUICK = "--quick" in sys.argv
-SMALL, LARGE = (1_000, 100_000) if QUICK else (10_000, 1_000_000)
+SIZES = (1_000, 100_000) if QUICK else (10_000, 1_000_000)
 ROUNDS, TIMES = (3, 60) if QUICK else (5, 400)
-LENGTH, PAGE, GROUP = 50, 500, 8
-GOALS = tuple(
-    Goal(f"{what} at {LARGE:,}", f"{what} at {SMALL:,}", most, most=True)
-    for what, most in (("append", 1.25), ("log page", 1.15), ("one stream", 2))
-)
-COPY = """
-COPY shipslog.{} FROM STDIN (FORMAT BINARY)
-"""
-EVENT = ["int8", "text", "int8", "text", "timestamptz", "bytea"]
-COMMAND = ["bytea", "bytea", "int8", "int8"]
+REPLAYS = 2
+GIGABYTES = 1 if QUICK else 8
+MOST = {
+    "append": 1.25,
+    "log page": 1.15,
+    "one stream": 2,
+    "status, SQLite,": 1.05,
+    "status, PostgreSQL,": 1.05,
+    "history of a target, SQLite,": 1.15,
+    "history of a target, PostgreSQL,": 1.15,
+    "replay, an event,": 1.15,
+}
+"""What history and replay may grow by is no goal of the design; it is that of a page of the log."""
 
 
-async def main() -> None:
+def main() -> None:
     """Print the median microseconds of each, and how they grow."""
+    if shutil.disk_usage(tempfile.gettempdir()).free < GIGABYTES << 30:
+        sys.exit(f"growth needs {GIGABYTES} GB of disk in {tempfile.gettempdir()}")
     micros: dict[str, list[float]] = defaultdict(list)
     with running_server(shared_buffers="1GB") as server:
         make_template(server)
-        with fresh_ledger(server) as few, fresh_ledger(server) as many:
-            streams = {SMALL: fill(few, SMALL), LARGE: fill(many, LARGE)}
-            terms = Terms(Release.AFTER_FLUSH)
-            stores = {
-                SMALL: await PostgresStore.open(few, terms=terms),
-                LARGE: await PostgresStore.open(many, terms=terms),
+        logs.ask(server, SIZES, (ROUNDS, TIMES), micros)
+        with ExitStack() as ending:
+            folder = Path(ending.enter_context(tempfile.TemporaryDirectory()))
+            embedded = {size: pages.on_sqlite(folder, size) for size in SIZES}
+            shared = {
+                size: pages.on_postgres(folder, size, ending.enter_context(fresh_ledger(server)))
+                for size in SIZES
             }
-            for _ in range(ROUNDS):
-                for size, store in stores.items():
-                    await measure(store, size, streams[size], micros)
-            for store in stores.values():
-                await store.close()
-    told(micros, "us", GOALS)
-
-
-async def measure(
-    store: PostgresStore, size: int, streams: list[str], micros: dict[str, list[float]]
-) -> None:
-    """Ask one store everything, many times."""
-    fresh = (f"deployment:{uuid.uuid4()}" for _ in count())
-    at = count()
-
-    def append() -> Awaitable[object]:
-        return store.log.append(drafts(next(fresh), 1, 1))
-
-    def page() -> Awaitable[list[Recorded]]:
-        after = size * (next(at) * 37 % 97) // 100
-        return store.log.page(after=after, limit=PAGE)  # type: ignore[return-value]
-
-    def stream() -> Awaitable[list[Recorded]]:
-        name = streams[next(at) * 7919 % len(streams)]
-        return store.log.stream(name)  # type: ignore[return-value]
-
-    for what, ask in (("append", append), ("log page", page), ("one stream", stream)):
-        micros[f"{what} at {size:,}"].append(await timed(ask))
-
-
-async def timed(ask: Callable[[], Awaitable[object]]) -> float:
-    """Return the median microseconds of one question."""
-    taken: list[float] = []
-    for _ in range(TIMES):
-        began = time.perf_counter()
-        await ask()
-        taken.append(time.perf_counter() - began)
-    return median(taken) * 1e6
-
-
-def fill(url: str, size: int) -> list[str]:
-    """Write so many events in streams of 50, eight of them growing at once; return the streams."""
-    now, state = datetime.now(UTC), example()
-    streams = [f"deployment:{uuid.uuid4()}" for _ in range(size // LENGTH)]
-    with psycopg.connect(url) as connection, connection.cursor() as cursor:
-        with cursor.copy(COPY.format("stored_events").encode()) as copying:
-            copying.set_types(EVENT)
-            for position, (stream, version) in enumerate(told_in_turn(streams), 1):
-                row = (position, stream, version, StageFinished.TOPIC, now, state)
-                copying.write_row(row)
-        with cursor.copy(COPY.format("commands").encode()) as copying:
-            copying.set_types(COMMAND)
-            for position in range(1, size + 1):
-                id_ = uuid.uuid4().bytes + uuid.uuid4().bytes
-                copying.write_row((id_, b"\0" * 32, position, position))
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE shipslog.stored_events, shipslog.commands")
-    return streams
-
-
-def told_in_turn(streams: list[str]) -> list[tuple[str, int]]:
-    """Return (stream, version) in the order of the log."""
-    return [
-        (stream, version)
-        for first in range(0, len(streams), GROUP)
-        for version in range(1, LENGTH + 1)
-        for stream in streams[first : first + GROUP]
+            for engine, views in (("SQLite", embedded), ("PostgreSQL", shared)):
+                pages.ask(engine, views, (ROUNDS, TIMES), micros)
+                for one in views.values():
+                    one.close()
+            pages.replay(folder, SIZES, REPLAYS, micros)
+    small, large = SIZES
+    goals = [
+        Goal(f"{what} at {large:,}", f"{what} at {small:,}", most, most=True)
+        for what, most in MOST.items()
     ]
-
-
-def example() -> bytes:
-    """Return the two lines of an event, as long as most are."""
-    header = (
-        b'{"stream":"deployment:x","stream_version":1,"topic":"benchmark.stage_finished",'
-        b'"event_version":1,"occurred_at":"2026-11-23T12:00:00Z","recorded_at":'
-        b'"2026-11-23T12:00:00Z","actor":"sub_0123456789abcdef","environment":"production",'
-        b'"service":"web","deployment":null,"causation":null,"correlation":null,"command":'
-        b'{"id":"0","sha256":"0"},"fence":null,"payload_sha256":"0"}'
-    )
-    state = header + b"\n" + STATE[: len(STATE) - len(header)]
-    assert decode(1, state)
-    return state
+    told(micros, "us", goals)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

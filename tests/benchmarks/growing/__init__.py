@@ -1,0 +1,1 @@
+"""What the benchmark of growth asks: the log of an engine, and the read models over it."""

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from shipslog.adapters.store.postgres.writer import Release
 from tests.benchmarks.append.appenders import TABLE, application, copy, library, ours
 from tests.benchmarks.figures import Goal, told
+from tests.benchmarks.peers import message_db
 from tests.benchmarks.peers.running import has, run
 from tests.databases import carry_out, fresh_ledger, make_template, running_server
 
@@ -70,14 +71,18 @@ def many_processes(rates: dict[str, list[float]]) -> None:
         with fresh_ledger(server) as url:
             carry_out(url, f"SET search_path = public; {TABLE}")
             application(url).close()
+            if message_db.has():
+                message_db.install(url)
             for _ in range(ROUNDS):
                 for kind, name in kinds.items():
-                    rates[name].append(together(kind, url))
+                    rates[name].append(together("append.appenders", kind, url))
+                if message_db.has():
+                    rates["message-db +1 ms"].append(together("peers.message_db", url))
 
 
-def together(kind: str, url: str) -> float:
+def together(module: str, *arguments: str) -> float:
     """Return events a second of all processes, which begin at once."""
-    program = [sys.executable, "-m", "tests.benchmarks.append.appenders", kind, url, str(SECONDS)]
+    program = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments, str(SECONDS)]
     pipe = subprocess.PIPE
     with ExitStack() as ending:
         running: list[subprocess.Popen[str]] = []

@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy.engine import RootTransaction
 
 from shipslog.adapters.platforms.processes.platform import ProcessesPlatform
+from shipslog.adapters.store.postgres.channel import Channel
+from shipslog.adapters.store.postgres.writer import Writer as PostgresWriter
 from shipslog.adapters.store.sqlite.writer import Writer
 from shipslog.api.cli import run
 from shipslog.domain.ledger import Door
@@ -38,10 +40,10 @@ def around(kind: type, verb: str, *names: str) -> None:
     """Put a boundary before a method, where it has two names, and one after it."""
     whole: Callable[..., Any] = getattr(kind, verb)
 
-    def bounded(*arguments: Any) -> object:
+    def bounded(*arguments: Any, **named: Any) -> object:
         for name in names[:-1]:
             boundary(name)
-        result: object = whole(*arguments)
+        result: object = whole(*arguments, **named)
         boundary(names[-1])
         return result
 
@@ -71,8 +73,12 @@ def around_await(kind: type, verb: str, before: str | None, after: str) -> None:
 
 
 if __name__ == "__main__":
-    around(Writer, "_commit", "append", "committed")
-    around(Writer, "_perform", "written, not committed")
+    if "SHIPSLOG_DATABASE_URL" in os.environ:
+        around(Channel, "append", "append", "sent, not answered")
+        around(PostgresWriter, "_take_answer", "stored, not known", "stored")
+    else:
+        around(Writer, "_commit", "append", "committed")
+        around(Writer, "_perform", "written, not committed")
     around(RootTransaction, "commit", "views moved, not committed", "views committed")
     around_await(ProcessesPlatform, "_call", "effect", "effect answered")
     around_await(Door, "carry_out", None, "acknowledged, not told")

@@ -42,7 +42,7 @@ async def p99(url: str, *, silent: bool) -> float:
     """Return the milliseconds within which 99 of 100 appends were durable."""
     store = await PostgresStore.open(url)
     if silent:
-        vars(store._writer)["_news"] = Silent()
+        vars(vars(store)["_writer"])["_news"] = Silent()
     taken: list[float] = []
     each = int(SECONDS * RATE / CLIENTS)
     begin = time.perf_counter() + 0.1

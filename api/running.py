@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -69,6 +70,10 @@ class Part:
 async def run(*parts: Part) -> None:
     """Do all parts until SIGTERM or SIGINT, or until one of them fails for good."""
     logs.configure()
+    # What is there by now stays for as long as the process: the collector need not look at it
+    # again, for which every answer would wait.
+    gc.collect()
+    gc.freeze()
     ended = _when_told_to_end()
     tasks = [asyncio.create_task(one) for part in parts for one in part.goes_on]
     try:

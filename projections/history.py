@@ -112,6 +112,12 @@ class History(ReadModel):
                 part.append(recorded)
         _write(db, part)
 
+    def warm(self, db: Connection) -> None:
+        """Look up and trim, too, what nobody is called."""
+        super().warm(db)
+        _known(db, [""])
+        _trim(db, [("", "")])
+
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
         """Return the history and the limit of the stream's whole environment."""
         return {

@@ -119,6 +119,11 @@ class Targets(ReadModel):
             changed[name] = apply(changed.get(name) or known.get(name), recorded)
         put(db, TABLE, map(_row, changed.values()))
 
+    def warm(self, db: Connection) -> None:
+        """Look up, too, what nobody is called."""
+        super().warm(db)
+        _load(db, [""])
+
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
         """Return the row of a target's stream."""
         environment, _, service = _name(header).partition("/")

@@ -94,6 +94,11 @@ class Deployments(ReadModel):
             changed[one] = step(changed.get(one) or known.get(one), recorded)
         put(db, TABLE, (_row(waiting(document)) for document in changed.values()))
 
+    def warm(self, db: Connection) -> None:
+        """Look up, too, what nobody is called."""
+        super().warm(db)
+        _load(db, [""])
+
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
         """Return the row of a deployment's stream."""
         return {TABLE: _C.id == _id(header)}

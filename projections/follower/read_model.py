@@ -19,7 +19,7 @@ from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from ...domain.event import Header, Recorded
-from .rows import TEXT, WHOLE, ordered
+from .rows import TEXT, WHOLE, ordered, warm
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -50,6 +50,10 @@ class ReadModel(ABC):
     @abstractmethod
     def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
         """Change the rows by events of its streams, in order; whatever it raises is poison."""
+
+    def warm(self, db: Connection) -> None:
+        """Use each statement of `apply` once, and change nothing."""
+        warm(db, self.tables)
 
     @abstractmethod
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:

@@ -115,7 +115,7 @@ def add(db: Connection, table: Table, rows: Iterable[Row]) -> None:
 
 
 def warm(db: Connection, tables: Iterable[Table]) -> None:
-    """Let what stores rows be spelled and planned before the first event waits for it."""
+    """Store no rows, by every statement that stores some."""
     storage = STORAGES[db.dialect.name]
     for table in tables:
         storage.put(db, table, [])

@@ -32,7 +32,7 @@ from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateTable
 
 from .read_model import PARKED, ReadModel
-from .rows import STORAGES, Row, Statement, put, warm
+from .rows import STORAGES, Row, Statement, put
 from .views import PROGRESS, Views, standing
 
 BUSY_SECONDS = 10.0
@@ -51,6 +51,8 @@ class SqliteViews(Views):
         self._engine = _engine(path, _open_lasting if is_lasting else _open_passing)
         self._readers = _engine(path, _open_reading)
         self._writer: Connection | None = None
+        self._reader: Connection | None = None
+        """Of the event loop, where one query follows the other."""
 
     def open(self) -> int:
         """Take the file for writing and return the position it stands at, 0 for a new one."""
@@ -68,9 +70,10 @@ class SqliteViews(Views):
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        for connection in (self._writer, self._reader):
+            if connection is not None:
+                connection.close()
+        self._writer = self._reader = None
         self._engine.dispose()
         self._readers.dispose()
 
@@ -82,8 +85,10 @@ class SqliteViews(Views):
 
     async def read(self, query: Callable[[Connection], Result]) -> Result:
         """Implement `Views.read`: at once, for it takes less than handing it to somebody else."""
-        with self.reading() as db:
-            return query(db)
+        if self._reader is None:
+            self._reader = self._readers.connect()
+        with self._reader.begin():
+            return query(self._reader)
 
     @contextmanager
     def writing(self) -> Generator[Connection]:
@@ -136,12 +141,12 @@ class SqliteViews(Views):
 
     def _open(self) -> int:
         with self.writing() as db:
-            if self.fits(db):
-                warm(db, (table for model in self.models for table in model.tables))
-                return standing(db).position
-            if not inspect(db).get_table_names():
+            is_new = not inspect(db).get_table_names()
+            if is_new:
                 self._create(db)
-                return 0
+            if is_new or self.fits(db):
+                self.warm(db)
+                return standing(db).position
         self.clear()
         return 0
 

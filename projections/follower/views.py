@@ -230,6 +230,11 @@ class Views(ABC):
         with self.writing() as db:
             return parked(db)
 
+    def warm(self, db: Connection) -> None:
+        """Let every statement be spelled and planned before the first event waits for it."""
+        for model in self.models:
+            model.warm(db)
+
     def announce(self, db: Connection, moved: Moved) -> None:  # noqa: B027 - nothing to do for a file of one process
         """Tell other processes, with the transaction's commit."""
 

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ....domain.errors import OverloadedError
 from ..read_model import ReadModel
-from ..rows import ask, warm
+from ..rows import ask
 from ..views import MOVE, Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
 from . import schema
 from .connecting import IDLE_SECONDS, async_readers, readers, writer
@@ -54,7 +54,7 @@ class PostgresViews(Views):
         """Implement `Views.open`. Errors: OutdatedViewsError."""
         with self.writing() as db:
             if schema.revision(db) == schema.REVISION and self.fits(db):
-                warm(db, (table for model in self.models for table in model.tables))
+                self.warm(db)
                 return standing(db).position
         self.close()
         raise OutdatedViewsError

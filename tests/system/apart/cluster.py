@@ -37,13 +37,15 @@ class Cluster:
             "SHIPSLOG_LEASE": f"{LEASE_SECONDS}s",
             "SHIPSLOG_ROOTS": f"{ROOT}{os.pathsep}{folder}",
         }
+        self.program = [SHIPSLOG]
+        """What runs the verbs of processes."""
         self.processes: list[subprocess.Popen[str]] = []
 
     def start(self, *verb: str) -> subprocess.Popen[str]:
         """Start a process and wait until it says what it is."""
         with (self.folder / f"{verb[0]}.log").open("a") as log:
             process = subprocess.Popen(
-                [SHIPSLOG, *verb],
+                [*self.program, *verb],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

@@ -1,14 +1,9 @@
-"""An installation that the tests of the doors share, and a cluster where they need PostgreSQL."""
+"""An installation that the tests of the doors share."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from shipslog.adapters.store.postgres_server import PostgresServer
-from tests.databases import fresh_ledger, make_template, running_server
-
-from ..apart.cluster import Cluster
 from ..installation import Installation
 
 
@@ -20,20 +15,3 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
         yield here
     finally:
         here.end()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
-    with running_server() as server:
-        make_template(server)
-        yield server
-
-
-@pytest.fixture
-def cluster(server: PostgresServer, tmp_path: Path) -> Iterator[Cluster]:
-    with fresh_ledger(server) as url:
-        here = Cluster(url, tmp_path)
-        try:
-            yield here
-        finally:
-            here.end()

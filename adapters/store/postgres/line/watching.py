@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from .....domain.errors import LedgerError
+from ...errors import UnusableLedgerError
 from ...seen import keep
 from ..connections import Connections, discard
 from .meeting import Line
@@ -56,7 +57,7 @@ class Watch:
     async def _keep(self) -> None:
         if self._line.broken is not None:
             return
-        # A disk that is full keeps it later.
-        with suppress(OSError):
+        # A disk that is full keeps it later; a file that was damaged is found at the next start.
+        with suppress(OSError, UnusableLedgerError):
             if self._line.learn(await asyncio.to_thread(keep, self._file, self._line.seen)):
                 self._connections.leave()

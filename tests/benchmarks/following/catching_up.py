@@ -1,7 +1,6 @@
 """How fast our read models catch up, on either engine, and how soon what is appended is visible."""
 
 import asyncio
-import gc
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -89,9 +88,6 @@ async def _visible(log: Log, views: Views, events: Sequence[Recorded]) -> list[f
     follower = Follower(log, views)
     await follower.open()
     following = asyncio.create_task(follower.run())
-    # As `api.running` does in a server.
-    gc.collect()
-    gc.freeze()
     taken: list[float] = []
     for event in events:
         began = time.perf_counter()

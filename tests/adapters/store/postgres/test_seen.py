@@ -19,7 +19,7 @@ HERE = Seen(system=7, timeline=2, marks=(Mark(4, "d"), Mark(9, "i")))
 async def test_the_newest_events_that_were_appended_or_read_are_kept(
     database: str, tmp_path: Path
 ) -> None:
-    file = tmp_path / FILE
+    file, newest = tmp_path / FILE, Mark(0, "")
     for version in range(1, 21):
         store = await PostgresStore.open(database, terms=Terms(memory=file))
         appended = await store.log.append(one("a", version))

@@ -71,6 +71,10 @@ class Ledger(Application[str]):
         """Implement `Log.page`."""
         return self._events[after : after + limit]
 
+    async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Implement `Log.newer`."""
+        return await self.page(after=after, limit=limit)
+
     async def head(self) -> int:
         """Implement `Log.head`."""
         return len(self._events)

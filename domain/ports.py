@@ -48,6 +48,14 @@ class Log(Protocol):
         """Return at most `limit` events above a position, in order, up to the durable head."""
         ...
 
+    async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Return what comes after a position, at most `limit` events, in order.
+
+        It is for who follows the log: it may end sooner than a page, and is empty only where no
+        more is durable.
+        """
+        ...
+
     async def head(self) -> int:
         """Return the position of the newest durable event, 0 for an empty log."""
         ...

@@ -1,11 +1,18 @@
-"""Head: the newest durable position, published after the commit that made it so."""
+"""Head: the newest durable position, published after the commit that made it so; and its tail."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+
+from ...domain.event import Recorded
+
+TAIL_EVENTS = 1024
+TAIL_BYTES = 1024 * 1024
+"""Of all payloads together; the headers come on top."""
 
 
 class Head:
@@ -46,3 +53,35 @@ class Head:
         finally:
             self._wakes.discard(wake)
         return self.position
+
+
+class Tail:
+    """The newest events that this process has written, so that its followers need not read them.
+
+    An event is taken in once it is durable, and before anybody is told that the log has grown.
+    Without a gap, bounded in number and size.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[Recorded] = deque()
+        self._size = 0
+
+    def add(self, events: Iterable[Recorded]) -> None:
+        """Take in what was stored, in the order of the log; after a gap, begin anew."""
+        kept = self._events
+        for event in events:
+            if kept and kept[-1].position != event.position - 1:
+                kept.clear()
+                self._size = 0
+            kept.append(event)
+            self._size += len(event.payload)
+            while len(kept) > TAIL_EVENTS or self._size > TAIL_BYTES:
+                self._size -= len(kept.popleft().payload)
+
+    def page(self, after: int, limit: int) -> Sequence[Recorded]:
+        """Return what follows a position without a gap; none where that is not known here."""
+        kept = self._events
+        if not kept or not kept[0].position <= after + 1 <= kept[-1].position:
+            return ()
+        first = after + 1 - kept[0].position
+        return [kept[n] for n in range(first, min(first + limit, len(kept)))]

@@ -83,8 +83,8 @@ class Worker:
         if now() >= self._claim_at:
             await self._claim()
             self._claim_at = now() + POLL_SECONDS
-        await self._shop.log.wait_beyond(position, max(self._claim_at - now(), 0.0))
-        return await self._follow(position)
+        head = await self._shop.log.wait_beyond(position, max(self._claim_at - now(), 0.0))
+        return await self._follow(position, head)
 
     async def _claim(self) -> None:
         async with self._claiming:
@@ -141,8 +141,8 @@ class Worker:
                 _log.warning("not_released", stream=tenure.lease.stream, detail=str(error))
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _follow(self, position: int) -> int:
-        while page := await self._shop.log.page(after=position, limit=PAGE):
+    async def _follow(self, position: int, head: int) -> int:
+        while position < head and (page := await self._shop.log.newer(after=position, limit=PAGE)):
             self._shop.streams.learn(page)
             for recorded in page:
                 if concerned := recorded.header.deployment:

@@ -17,7 +17,7 @@ from typing import LiteralString
 from psycopg import AsyncConnection
 
 from ....domain.event import Recorded
-from ..head import Head
+from ..head import Head, Tail
 from .connections import Connections, Row
 from .line.meeting import Line
 
@@ -45,6 +45,9 @@ class DurableHead:
         self._connections = connections
         self._line = line
         self._head = Head(0, _EMPTY)
+        self.tail = Tail()
+        self.writes_by = 0
+        """The server's process by which this process writes, which tells others of it."""
         self._flushing = asyncio.Lock()
 
     @property
@@ -56,6 +59,12 @@ class DurableHead:
         """Say that the log is durable up to a position."""
         if position > self._head.position:
             self._head.publish(position, _EMPTY)
+
+    def wrote(self, events: Sequence[Recorded]) -> None:
+        """Say that events of this process's own are durable, and with them all before them."""
+        self.tail.add(events)
+        self.saw(events)
+        self.publish(events[-1].position)
 
     def saw(self, events: Sequence[Recorded]) -> None:
         """Remember the last of some events that are durable."""

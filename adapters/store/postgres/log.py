@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ....domain.append import Append, Appended
+from ....domain.event import Recorded
 from ..rows import prepare
 from .appending import require_storable
 from .connections import Connections
@@ -27,6 +30,10 @@ class PostgresLog(PostgresReader):
         require_storable(append)
         appended = await self._writer.append(prepare(append))
         return await self.with_events(appended) if appended.known else appended
+
+    async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Implement `Log.newer`; what this process has just written is at hand."""
+        return self._durable.tail.page(after, limit) or await self.page(after=after, limit=limit)
 
     async def wait_beyond(self, position: int, timeout: float) -> int:
         """Implement `Log.wait_beyond`."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import psycopg
+from psycopg import AsyncConnection
 
 from ....domain.errors import LedgerError
-from .connections import Connections, discard
+from .connections import Connections, Row, discard
 from .durable import DurableHead
 
 CHANNEL = "shipslog"
@@ -98,7 +99,14 @@ class Listener:
             era = self._connections.era
             while era == self._connections.era:
                 await self._head.refresh()
-                async for _ in connection.notifies(timeout=POLL_SECONDS, stop_after=1):
-                    pass
+                await self._hear(connection)
         finally:
             await discard(connection)
+
+    async def _hear(self, connection: AsyncConnection[Row]) -> None:
+        """Return when another process has told of something, or when it is time to look."""
+        async with aclosing(connection.notifies(timeout=POLL_SECONDS)) as heard:
+            async for news in heard:
+                # What this process has written it knows as soon as it is durable.
+                if news.pid != self._head.writes_by:
+                    return

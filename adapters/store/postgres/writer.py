@@ -15,6 +15,7 @@ from functools import partial
 
 from ....domain.append import Appended
 from ....domain.errors import OutcomeUnknownError
+from ....domain.event import Recorded
 from ..batch import Batch, Facts
 from ..errors import ClosedLedgerError
 from ..rows import Prepared
@@ -250,17 +251,16 @@ class Writer:
             self._begin(channel, [task])
 
     def _place(self, sending: _Sending, answer: Answer, head: int) -> None:
-        start, last = sending.facts.start, None
+        start, events = sending.facts.start, list[Recorded]()
         for task in sending.tasks:
             if task.result is not None and not task.result.known:
-                task.result = last = answer.placed(task.result, start)
+                task.result = answer.placed(task.result, start)
+                events += task.result.events
         sending.is_stored = True
         self._recorded_at = max(self._recorded_at, answer.recorded_at)
-        rows = len(sending.batch.rows)
-        if not rows:
+        if not events:
             return
-        self._head.publish(head + rows)
-        self._head.saw(last.events if last else ())
+        self._head.wrote(events)
         if head != start.head:
             self._known.forget()
         if self._known.head is not None:
@@ -321,6 +321,7 @@ class Writer:
                     self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
                 era = self._connections.era
                 self._channel = await Channel.open(connection)
+                self._head.writes_by = connection.info.backend_pid
                 if era != self._connections.era:
                     self._leave_channel()
         except Exception as error:  # noqa: BLE001 - callers wait for an answer

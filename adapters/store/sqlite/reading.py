@@ -70,6 +70,10 @@ class SqliteReader:
             events += await asyncio.to_thread(self._page, after, self._newest(), limit - inline)
         return events
 
+    async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Implement `Log.newer`."""
+        return await self.page(after=after, limit=limit)
+
     async def head(self) -> int:
         """Implement `Log.head`."""
         return self._newest()

@@ -32,6 +32,15 @@ class ReadingContract(Contract):
             position = page[-1].position
         assert seen == list(RANGE)
 
+    async def test_who_follows_meets_every_event_once(self, store: Store) -> None:
+        followed = list[int]()
+        for version in range(1, 6):
+            await store.log.append(one("a", version))
+            while page := await store.log.newer(after=len(followed), limit=2):
+                followed += [event.position for event in page]
+        assert followed == [1, 2, 3, 4, 5]
+        assert [one.position for one in await store.log.newer(after=2, limit=2)] == [3, 4]
+
     async def test_a_stream_is_read_to_its_end(self, long: Store) -> None:
         events = await long.log.stream("a")
         assert [e.header.stream_version for e in events] == list(range(1, 601))

@@ -79,6 +79,10 @@ class FakeStore:
         await self._reads()
         return self.server.rows[after : min(after + limit, self.server.durable)]
 
+    async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Implement `Log.newer`."""
+        return await self.page(after=after, limit=limit)
+
     async def head(self) -> int:
         """Implement `Log.head`."""
         await self._reads()

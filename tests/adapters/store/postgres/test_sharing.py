@@ -47,6 +47,24 @@ async def test_a_clock_that_lags_records_no_earlier_than_the_one_ahead(
     await second.close()
 
 
+async def test_who_follows_meets_also_what_others_write_in_between(database: str) -> None:
+    first, second = await opened(database), await opened(database)
+    for version in range(1, 4):
+        await first.log.append(appending(draft("a", 2 * version - 1), draft("a", 2 * version)))
+        await second.log.append(one("b", version))
+    for follower in (first, second):
+        followed = list[Recorded]()
+        while page := await follower.log.newer(after=len(followed), limit=2):
+            followed += page
+        assert [event.position for event in followed] == list(range(1, 10))
+        read = await follower.log.page(after=0, limit=100)
+        assert [(event.header, event.payload) for event in followed] == [
+            (event.header, event.payload) for event in read
+        ]
+    await first.close()
+    await second.close()
+
+
 async def test_what_a_writer_knew_of_a_stream_holds_until_somebody_else_writes(
     database: str,
 ) -> None:

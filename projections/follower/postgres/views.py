@@ -8,7 +8,7 @@ stored once: progress is locked first and compared when it moves.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import ClassVar, TypeVar
 
 import psycopg
@@ -28,6 +28,11 @@ from .rows import COPIED, driver
 
 SWAP_MILLISECONDS = 50
 """How long a swap waits for those who read, and those for it who begin to."""
+
+BATCH_SECONDS = 10
+"""How long a small batch may take; after that its process is taken to be stopped."""
+TIMED_TRANSACTIONS = 170000
+"""The first version of the server that ends a transaction for the time it takes."""
 
 Result = TypeVar("Result")
 
@@ -116,10 +121,15 @@ class PostgresViews(Views):
     @contextmanager
     def batching(self, events: int) -> Generator[Connection]:
         """Implement `Views.batching`: what is stored goes with what is asked next."""
-        # Many rows are copied, which cannot be put off.
-        is_copied = events >= COPIED
-        with self.writing() as db, nullcontext() if is_copied else driver(db).pipeline():
-            yield db
+        with self.writing() as db:
+            # Many rows are copied, which cannot be put off.
+            if events >= COPIED or driver(db).info.server_version < TIMED_TRANSACTIONS:
+                yield db
+                return
+            with driver(db).pipeline():
+                # Who is stopped amid a pipeline is at work to the server, and not idle.
+                driver(db).execute(f"SET LOCAL transaction_timeout = '{BATCH_SECONDS}s'".encode())
+                yield db
 
     def is_poison(self, error: Exception) -> bool:
         """Blame an event for what the fold raised, or for a value that no column takes."""

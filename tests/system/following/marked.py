@@ -33,6 +33,7 @@ def put(*, at: str, do: str, armed: str, number: int = 1, brief: bool = False) -
     left = number
     if brief and do == "stop":
         setattr(views, "IDLE_SECONDS", 2)  # noqa: B010 - a constant of theirs
+        setattr(views, "BATCH_SECONDS", 2)  # noqa: B010 - the same
         vars(connecting)["_SETTINGS"]["idle_in_transaction_session_timeout"] = "1s"
 
     def passed(name: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from shipslog.projections.follower.postgres import REVISION
+
 from ..installation import ROOT
 
 STARTED = '        TOPIC: ClassVar[str] = "deployment.started"\n'
@@ -16,8 +18,8 @@ MIGRATION = '''"""An index more."""
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "{newer}"
+down_revision = "{older}"
 branch_labels = None
 depends_on = None
 
@@ -39,8 +41,10 @@ def newer_build(folder: Path) -> Path:
     _edit(deployment, "from .event import", "from . import event\nfrom .event import")
     deployment.write_text(deployment.read_text() + UPCASTER)
     _edit(house / "projections/audit.py", TOPIC_INDEX, TOPIC_INDEX + COMMAND_INDEX)
-    (house / POSTGRES / "migrations/versions/v0003_an_index_more.py").write_text(MIGRATION)
-    _edit(house / POSTGRES / "schema.py", 'REVISION = "0002"', 'REVISION = "0003"')
+    newer = f"{int(REVISION) + 1:04}"
+    migration = house / POSTGRES / f"migrations/versions/v{newer}_an_index_more.py"
+    migration.write_text(MIGRATION.format(older=REVISION, newer=newer))
+    _edit(house / POSTGRES / "schema.py", f'REVISION = "{REVISION}"', f'REVISION = "{newer}"')
     return folder
 
 

@@ -13,8 +13,8 @@ from shipslog.api.verbs.asking import ExitCode
 from ..installation import SHIPSLOG, Installation, free_address
 from .asking import Desk, Reply, Request, desk, faults_of, log_of
 
-READING = (("verify",), ("replay", "--check"))
-WRITING = (("token", "create", "bob", "--role", "viewer"), ("rebuild",), ("up",))
+READING = (("verify",),)
+WRITING = (("token", "create", "bob", "--role", "viewer"), ("up",))
 BUSY = "Another process has the store"
 FILES = ("ledger.db", "ledger.db-wal", "views.db", "views.db-wal")
 CHANGING = "pwrite64,write,ftruncate,fdatasync,fsync,unlink"

@@ -106,7 +106,10 @@ class Blobs(Protocol):
     """What stages printed, by digest."""
 
     async def put(self, content: bytes) -> str:
-        """Store bytes durably and return their digest, `sha256:<hex>`."""
+        """Store bytes and return their digest, `sha256:<hex>`.
+
+        No event that is appended after this returns is durable before they are.
+        """
         ...
 
     async def get(self, digest: str) -> bytes | None:

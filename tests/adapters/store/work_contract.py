@@ -206,6 +206,16 @@ class WorkContract(Contract):
         assert await store.blobs.get(digest) == content
         assert await store.blobs.get("sha256:00") is None
 
+    async def test_who_is_cancelled_takes_no_other_blob_along(self, store: Store) -> None:
+        contents = [str(n).encode() for n in range(9)]
+        puts = [asyncio.create_task(store.blobs.put(content)) for content in contents]
+        await asyncio.sleep(0)
+        puts[0].cancel()
+        digests = await asyncio.gather(*puts[1:])
+        assert [await store.blobs.get(digest) for digest in digests] == contents[1:]
+        with pytest.raises(asyncio.CancelledError):
+            await puts[0]
+
     async def test_a_blob_outlasts_the_store(self, store: Store, open_store: OpenStore) -> None:
         digest = await store.blobs.put(b"")
         await shut(store)

@@ -1,0 +1,1 @@
+"""Stages, each for itself, before a world that is told what to say."""

@@ -23,6 +23,8 @@ from .threads import WorkingThread
 from .views import Standing, Views
 
 LEAST_PAGE, LARGEST_PAGE = 500, 2000
+LATE_SECONDS = 10.0
+"""A batch that takes so long is told of."""
 OTHERS_SECONDS = 0.2
 """How long to wait for another process that rebuilds, or for one that reads for long."""
 
@@ -43,6 +45,9 @@ class Observer:
 
     def began_anew(self, seen: int, head: int) -> None:
         """Learn that the log ends at `head`, and has not the event that the views saw at `seen`."""
+
+    def late(self, first: int, last: int) -> None:
+        """Learn that a batch from one position to another takes long: perhaps it never ends."""
 
     def stopped(self, parked: Parked) -> None:
         """Learn that a read model cannot fold a stream any further."""
@@ -152,7 +157,14 @@ class Projector:
 
     async def _apply(self, events: Sequence[Recorded]) -> None:
         began = time.monotonic()
-        position, parked = await self._thread.do(partial(self.views.apply, events))
+        # A thread cannot be ended: of a fold that hangs, which events it is at can be said.
+        first, last = events[0].position, events[-1].position
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(LATE_SECONDS, self._observer.late, first, last)
+        try:
+            position, parked = await self._thread.do(partial(self.views.apply, events))
+        finally:
+            late.cancel()
         self._tell({e.header.stream for e in events})
         self._advance(position)
         for one in parked:

@@ -1,6 +1,7 @@
 """The follower: up to the head, told in time, rebuilt while it is read."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -40,6 +41,10 @@ class Watcher(Observer):
         self.reached: list[tuple[int, int]] = []
         self.parked: list[Parked] = []
         self.faults: list[Exception] = []
+        self.lates: list[tuple[int, int]] = []
+
+    def late(self, first: int, last: int) -> None:
+        self.lates.append((first, last))
 
     def applied(self, position: int, head: int, seconds: float) -> None:
         assert seconds >= 0
@@ -161,6 +166,34 @@ async def test_a_fault_of_the_log_is_told_and_got_over(
     async with running(follower):
         await follower.reached(30, SECONDS)
     assert [str(fault) for fault in watcher.faults] == ["the disk is gone"]
+
+
+class Hanging(Counting):
+    """Hangs until it is let go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
+        assert self.go_on.wait(6 * SECONDS)
+        super().apply(db, events)
+
+
+async def test_of_a_fold_that_hangs_it_is_told_at_which_events(
+    follow: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # F36
+    monkeypatch.setattr(projecting, "LATE_SECONDS", 0.01)
+    hanging, watcher = Hanging(), Watcher()
+    follower = await follow([hanging], watcher)
+    async with running(follower), asyncio.timeout(6 * SECONDS):
+        while not watcher.lates:  # noqa: ASYNC110 - an observer tells no event
+            await asyncio.sleep(0.001)
+        assert (watcher.lates[0], watcher.reached) == ((1, 30), [])
+        hanging.go_on.set()
+        await follower.reached(30, 6 * SECONDS)
+    assert watcher.parked == []
 
 
 async def test_it_goes_on_where_it_stood(follow: Following, log: GrowingLog) -> None:

@@ -48,6 +48,10 @@ class GrowingLog:
             raise fault
         return self.events[after : min(after + limit, self.shown)]
 
+    async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
+        """Implement `Log.newer`."""
+        return await self.page(after=after, limit=limit)
+
     async def head(self) -> int:
         """Implement `Log.head`."""
         return self.shown

@@ -206,6 +206,8 @@ async def forgotten(
     """Give a transaction that has read the log and does nothing more, and one that reads on."""
     idle = await psycopg.AsyncConnection.connect(url)
     busy = await psycopg.AsyncConnection.connect(url)
+    # It is not idle for longer than it takes to begin; but who knows how long that is here.
+    await busy.execute("SET idle_in_transaction_session_timeout = 0")
     for connection in (idle, busy):
         await connection.execute("SELECT FROM shipslog.stored_events, views.progress")
     sleep: Coroutine[Any, Any, Any] = busy.execute("SELECT pg_sleep(%s)", (IDLE_SECONDS,))

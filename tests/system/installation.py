@@ -23,7 +23,7 @@ from shipslog.api.wire.shapes import Status
 
 ROOT = Path(__file__).parents[2]
 SHIPSLOG = str(Path(sys.executable).with_name("shipslog"))
-READY_SECONDS, END_SECONDS = 30.0, 30.0
+READY_SECONDS, END_SECONDS = 60.0, 60.0
 LONG_SECONDS = 300.0
 
 

@@ -115,16 +115,23 @@ class Owner:
 
     async def _look(self) -> tuple[Deployment, Target, Environment]:
         streams = self._shop.streams
-        load = streams.load if self._is_behind else streams.seen
-        self._is_behind = False
-        deployment = await load(Deployment, self._lease.stream)
+        if self._is_behind:
+            self._is_behind = False
+            await self._catch_up()
+        deployment = await streams.seen(Deployment, self._lease.stream)
         plan = deployment.recorded_plan
-        target, where = await asyncio.gather(
-            load(Target, target_stream(plan.target)),
-            load(Environment, environment_stream(plan.environment)),
-        )
+        target = await streams.seen(Target, target_stream(plan.target))
+        where = await streams.seen(Environment, environment_stream(plan.environment))
         self._decided_on = {one.stream: one.version for one in (deployment, target, where)}
         return deployment, target, where
+
+    async def _catch_up(self) -> None:
+        streams = self._shop.streams
+        plan = (await streams.existing(Deployment, self._lease.stream)).recorded_plan
+        await asyncio.gather(
+            streams.load(Target, target_stream(plan.target)),
+            streams.load(Environment, environment_stream(plan.environment)),
+        )
 
     def _act(self, deployment: Deployment, target: Target, where: Environment) -> None:
         """Start and cancel tries as the log says."""
@@ -221,6 +228,8 @@ class Owner:
         return Work(deployment, target, stage, effect, where.document, outside)
 
     async def _wait(self, deployment: Deployment, target: Target) -> None:
+        if self._wake.is_set():
+            return
         clock = self._shop.outside.clock
         looks = [next_look(deployment, target)]
         if target.live and target.holder == deployment.id:

@@ -1,8 +1,12 @@
-"""Notifications are hints: where every one is lost, a look at least each second is the truth."""
+"""Notifications are hints: where every one is lost, a look at least each second is the truth.
+
+`SHIPSLOG_TEST_CHANGES`: so many changes are waited for.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 
@@ -18,7 +22,7 @@ from .deaf import Deaf
 from .family import SOON_SECONDS, Family, Nursery
 from .writing import id_of, people_at
 
-CHANGES = 2
+CHANGES = int(os.environ.get("SHIPSLOG_TEST_CHANGES") or 1)
 
 pytestmark = pytest.mark.system
 

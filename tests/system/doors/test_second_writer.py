@@ -3,8 +3,10 @@
 import asyncio
 import secrets
 import shutil
+import socket
 import subprocess
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -29,7 +31,10 @@ class Neighbour:
     def __init__(self, here: Installation, folder: Path) -> None:
         configuration = folder / "shipslog"
         configuration.mkdir()
-        url = f"http://{free_address()}"
+        # Bound and not listened at: nobody is there, and nobody else can come.
+        self._nobody = socket.socket()
+        self._nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{self._nobody.getsockname()[1]}"
         (configuration / "config.toml").write_text(f'url = "{url}"\ntoken = "none"\n')
         self._environment = here.environment | {"XDG_CONFIG_HOME": str(folder)}
         self._folder, self._data = folder, here.data
@@ -50,6 +55,12 @@ class Neighbour:
             timeout=PATIENCE,
         )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._nobody.close()
+
     def changes(self, verb: str) -> list[str]:
         """Return what a verb has changed of the files that are the server's."""
         lines = self._calls(verb).read_text(errors="replace").splitlines()
@@ -63,7 +74,18 @@ async def test_beside_a_server_nobody_else_writes(here: Installation, tmp_path: 
     # F20
     if not shutil.which("strace"):
         pytest.skip("strace is not installed; scripts/test --install fetches it")
-    neighbour, replies = Neighbour(here, tmp_path), list[Reply]()
+    replies: list[Reply] = []
+    with Neighbour(here, tmp_path) as neighbour:
+        await beside(here, neighbour, replies)
+    log = log_of(here.data)
+    assert replies
+    stored = {event.position for event in log if event.header.topic == "pipeline.defined"}
+    assert stored >= {int(reply.position or 0) for reply in replies}
+    assert not faults_of(here.data)
+
+
+async def beside(here: Installation, neighbour: Neighbour, replies: list[Reply]) -> None:
+    """Let the neighbour try everything while the server is asked."""
     async with desk(here) as people:
         asking = asyncio.create_task(ask_on(people, replies))
         ended = await asyncio.gather(*(neighbour.run(*verb) for verb in (*READING, *WRITING)))
@@ -77,11 +99,6 @@ async def test_beside_a_server_nobody_else_writes(here: Installation, tmp_path: 
     # Where the server can be asked, it is the server that writes.
     assert asked.returncode == ExitCode.DONE
     assert not [line for verb in (*READING, *WRITING) for line in neighbour.changes(verb[0])]
-    log = log_of(here.data)
-    assert replies
-    stored = {event.position for event in log if event.header.topic == "pipeline.defined"}
-    assert stored >= {int(reply.position or 0) for reply in replies}
-    assert not faults_of(here.data)
 
 
 async def ask_on(people: Desk, replies: list[Reply]) -> None:

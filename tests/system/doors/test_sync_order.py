@@ -62,7 +62,7 @@ def trace(file: Path) -> Iterator[Call]:
             begun[pid] = rest.removesuffix("<unfinished ...>")
             yield Call(begun[pid], is_begun=True, is_ended=False)
         elif _RESUMED.match(rest):
-            yield Call(begun.pop(pid) + _RESUMED.sub("", rest), is_begun=False, is_ended=True)
+            yield Call(begun.pop(pid, "") + _RESUMED.sub("", rest), is_begun=False, is_ended=True)
         else:
             yield Call(rest, is_begun=True, is_ended=True)
 

@@ -34,10 +34,8 @@ from .pair import running
 RELEASES = [Release.EARLY, Release.AFTER_FLUSH][: None if IS_FULL else 1]
 LEASE = timedelta(seconds=2)
 MANY = 100_000
-WAITING = """
-SELECT pg_cancel_backend(pid) FROM pg_stat_activity
-WHERE wait_event = 'SyncRep' AND query LIKE '%append%'
-"""
+WAITS = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE '%append%'"
+GIVE_UP = WAITS.replace("SELECT", "SELECT pg_cancel_backend(pid)")
 
 pytestmark = pytest.mark.system
 
@@ -70,6 +68,10 @@ async def claimed(store: PostgresStore) -> Lease:
 
     assert await eventually(is_claimed, SOON_SECONDS)
     return found[0]
+
+
+async def meets(url: str, query: str) -> bool:
+    return await asyncio.to_thread(carry_out, url, query) > 0
 
 
 async def is_refused(store: PostgresStore) -> bool:
@@ -168,12 +170,13 @@ async def test_an_old_primary_that_still_lives_is_left_within_a_lease(
         ):
             await store.log.append(one("a", 1))
             assert len(await behind.log.stream("a")) == 1
-            network.lead_to(there)
             await asyncio.to_thread(servers.promote)
-            # The connections that there are still lead to the old one, and know nothing of it.
+            # The connections that there are lead to the old one, which knows nothing of it.
+            waiting = asyncio.create_task(store.log.append(one("a", 2)))
+            assert await eventually(lambda: meets(here, WAITS), SOON_SECONDS)
+            network.lead_to(there)
             with pytest.raises(OutcomeUnknownError):
-                async with asyncio.timeout(SOON_SECONDS):
-                    await store.log.append(one("a", 2))
+                await asyncio.wait_for(waiting, SOON_SECONDS)
             assert (await settled(store, one("a", 2))).last == 2
             assert carry_out(there, "SELECT FROM stored_events") == 2
             # Whose address leads to the old one alone hears of it on his host.
@@ -195,14 +198,10 @@ async def test_a_commit_whose_standby_is_away_is_not_acknowledged(
         async with opened(url, folder / FILE) as store, opened(url, folder / FILE) as watcher:
             await store.log.append(one("a", 1))
             await asyncio.to_thread(servers.standby.stop)
-            appending_ = asyncio.create_task(store.log.append(one("a", 2)))
-
-            async def is_given_up() -> bool:
-                return await asyncio.to_thread(carry_out, url, WAITING) > 0
-
-            assert await eventually(is_given_up, SOON_SECONDS)
+            waiting = asyncio.create_task(store.log.append(one("a", 2)))
+            assert await eventually(lambda: meets(url, GIVE_UP), SOON_SECONDS)
             with pytest.raises(OutcomeUnknownError):
-                await appending_
+                await waiting
             # It is there, and would be gone with this server: nobody is shown it yet.
             assert carry_out(url, "SELECT FROM stored_events") == 2
             reading = asyncio.create_task(watcher.log.stream("a"))

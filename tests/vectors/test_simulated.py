@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import product
 
 import pytest
 
@@ -59,11 +60,10 @@ def test_who_is_caught_as_it_sends_changes_nothing_that_the_next_owner_has_told_
     Meanwhile an instance dies, so the next owner does not switch; the store is slow, so that for a
     while this is told and not undone yet.
     """
-    dies, slow = Fault("instance dies", 2.0, -1), Fault("store slow", 4.0, much=4.0)
-    refused = 0
-    for hundredths in range(600, 900, 10):
+    slow, refused = Fault("store slow", 4.0, much=6.0), 0
+    for at, hundredths in product((1.5, 2.0, 2.5), range(600, 900, 30)):
         caught = Fault("sender caught", 5, much=hundredths / 100)
-        done = outcome(caught, dies, slow)
+        done = outcome(caught, Fault("instance dies", at, -1), slow)
         assert done.violations == []
         refused += done.reached["refused at the target"]
     assert refused

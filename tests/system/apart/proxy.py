@@ -48,11 +48,6 @@ class Proxy:
         user = self._url.netloc.rpartition("@")[0]
         return self._url._replace(netloc=f"{user}@127.0.0.1:{port}").geturl()
 
-    def lead_to(self, url: str) -> None:
-        """Lead connections that are opened from now on to another database server."""
-        where = urlsplit(url)
-        self._there = str(where.hostname), int(where.port or 0)
-
     def swallow(self) -> None:
         """Let nothing through and tell nobody: connections stay half open."""
         self._passes.clear()

@@ -1,6 +1,10 @@
-"""What every run obeys: with SHIPSLOG_TEST_REQUIRE_ALL=1 a skip is a failure."""
+"""What every run obeys: with SHIPSLOG_TEST_REQUIRE_ALL=1 a skip is a failure.
+
+What a shell runs in the background is deaf to Ctrl-C, and so is all that it starts: not here.
+"""
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -8,6 +12,11 @@ import pytest
 REQUIRE_ALL = os.environ.get("SHIPSLOG_TEST_REQUIRE_ALL") == "1"
 MAY_BE_MISSING = "PostgreSQL 15: apt has none"
 """The one reason to skip that is always accepted: newer Debians do not carry it."""
+
+
+def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import msgspec
 from sqlalchemy import Connection, select
 
 from ...domain.event import Recorded
+from .limits import Limited
 from .read_model import PARKED, ReadModel
 from .rows import put
 
@@ -33,49 +35,63 @@ def parked(db: Connection) -> list[Parked]:
 _PARKED = select(PARKED).order_by(PARKED.c.model, PARKED.c.stream)
 
 
-def all_at_once(
-    db: Connection, models: Sequence[ReadModel], events: Sequence[Recorded], old: Sequence[Parked]
-) -> None:
-    """Fold a batch, the streams left out that are parked already."""
-    for model, mine in _shares(models, events, old):
-        model.apply(db, mine)
+class Folding:
+    """Folds batches into read models; what is under way may be called off from another thread."""
+
+    def __init__(self, models: Sequence[ReadModel], is_poison: IsPoison) -> None:
+        self._models = models
+        self._is_poison = is_poison
+        self._limited = Limited()
+
+    def look(self) -> None:
+        """Call off a fold that has taken more than it may; from any thread, at any time."""
+        self._limited.look()
+
+    def all_at_once(
+        self, db: Connection, events: Sequence[Recorded], old: Sequence[Parked]
+    ) -> None:
+        """Fold a batch, the streams left out that are parked already."""
+
+        def fold() -> None:
+            for model, mine in self._shares(events, old):
+                model.apply(db, mine)
+
+        self._limited.fold(fold)
+
+    def one_by_one(
+        self, db: Connection, events: Sequence[Recorded], old: Sequence[Parked]
+    ) -> tuple[Parked, ...]:
+        """Fold a batch event by event, and park each stream whose event cannot be folded."""
+        stopped: dict[tuple[str, str], Parked] = {}
+        for model, mine in self._shares(events, old):
+            for recorded in mine:
+                stream = recorded.header.stream
+                if (model.name, stream) in stopped:
+                    continue
+                try:
+                    self._limited.fold(partial(_fold_alone, db, model, recorded))
+                except Exception as error:
+                    if not self._is_poison(error):
+                        raise
+                    detail = f"{type(error).__name__}: {error}".replace("\0", "")[:_MAX_ERROR]
+                    one = Parked(model.name, stream, recorded.position, detail)
+                    stopped[model.name, stream] = one
+                    put(db, PARKED, [msgspec.structs.astuple(one)])
+        return tuple(stopped.values())
+
+    def _shares(
+        self, events: Sequence[Recorded], old: Sequence[Parked]
+    ) -> Iterator[tuple[ReadModel, list[Recorded]]]:
+        """Return what each read model reads of a batch, parked streams left out."""
+        stopped = {(one.model, one.stream) for one in old}
+        for model in self._models:
+            mine = [e for e in events if e.header.stream.startswith(model.streams)]
+            if stopped:
+                mine = [e for e in mine if (model.name, e.header.stream) not in stopped]
+            if mine:
+                yield model, mine
 
 
-def one_by_one(
-    db: Connection,
-    models: Sequence[ReadModel],
-    events: Sequence[Recorded],
-    old: Sequence[Parked],
-    is_poison: IsPoison,
-) -> tuple[Parked, ...]:
-    """Fold a batch event by event, and park each stream whose event cannot be folded."""
-    stopped: dict[tuple[str, str], Parked] = {}
-    for model, mine in _shares(models, events, old):
-        for recorded in mine:
-            stream = recorded.header.stream
-            if (model.name, stream) in stopped:
-                continue
-            try:
-                with db.begin_nested():
-                    model.apply(db, [recorded])
-            except Exception as error:
-                if not is_poison(error):
-                    raise
-                detail = f"{type(error).__name__}: {error}".replace("\0", "")[:_MAX_ERROR]
-                one = Parked(model.name, stream, recorded.position, detail)
-                stopped[model.name, stream] = one
-                put(db, PARKED, [msgspec.structs.astuple(one)])
-    return tuple(stopped.values())
-
-
-def _shares(
-    models: Sequence[ReadModel], events: Sequence[Recorded], old: Sequence[Parked]
-) -> Iterator[tuple[ReadModel, list[Recorded]]]:
-    """Return what each read model reads of a batch, parked streams left out."""
-    stopped = {(one.model, one.stream) for one in old}
-    for model in models:
-        mine = [e for e in events if e.header.stream.startswith(model.streams)]
-        if stopped:
-            mine = [e for e in mine if (model.name, e.header.stream) not in stopped]
-        if mine:
-            yield model, mine
+def _fold_alone(db: Connection, model: ReadModel, recorded: Recorded) -> None:
+    with db.begin_nested():
+        model.apply(db, [recorded])

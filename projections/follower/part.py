@@ -51,7 +51,7 @@ class Part:
             mine = [e for e in mine if self._model.belongs(e.header, self._header)]
             self._streams |= {e.header.stream for e in mine}
             self.folded += len(mine)
-            await self._thread.do(partial(self._views.take, mine))
+            await self._thread.fold(self._views.folding, partial(self._views.take, mine))
         self._position = upto
 
     def replace(self, views: Views) -> None:

@@ -157,12 +157,13 @@ class Projector:
 
     async def _apply(self, events: Sequence[Recorded]) -> None:
         began = time.monotonic()
-        # A thread cannot be ended: of a fold that hangs, which events it is at can be said.
+        # What waits, for whatever it is, cannot be ended: at which events it is can be said.
         first, last = events[0].position, events[-1].position
         loop = asyncio.get_running_loop()
         late = loop.call_later(LATE_SECONDS, self._observer.late, first, last)
         try:
-            position, parked = await self._thread.do(partial(self.views.apply, events))
+            job = partial(self.views.apply, events)
+            position, parked = await self._thread.fold(self.views.folding, job)
         finally:
             late.cancel()
         self._tell({e.header.stream for e in events})
@@ -209,5 +210,5 @@ class Projector:
 async def _fill(views: Views, log: Source, thread: WorkingThread) -> int:
     position = (await thread.do(views.standing)).position
     while page := await log.page(after=position, limit=LARGEST_PAGE):
-        position = (await thread.do(partial(views.apply, page))).position
+        position = (await thread.fold(views.folding, partial(views.apply, page))).position
     return position

@@ -31,6 +31,7 @@ from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.schema import CreateTable
 
+from .limits import has_room
 from .read_model import PARKED, ReadModel
 from .rows import STORAGES, Row, Statement, put
 from .views import PROGRESS, Views, standing
@@ -98,9 +99,11 @@ class SqliteViews(Views):
             yield db
 
     def is_poison(self, error: Exception) -> bool:
-        """Blame an event, but not for a full disk, a lost file or no memory."""
+        """Blame an event, but not for a full disk, a lost file or a machine without memory."""
         cause = error.orig if isinstance(error, DBAPIError) else error
-        return not isinstance(cause, sqlite3.OperationalError | MemoryError)
+        if isinstance(cause, MemoryError):
+            return has_room()
+        return not isinstance(cause, sqlite3.OperationalError)
 
     def clear(self) -> None:
         """Implement `Views.clear`."""

@@ -7,6 +7,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from .folding import Folding
+
+LOOK_SECONDS = 0.25
+"""How often a fold is looked at that does not end."""
+
 Result = TypeVar("Result")
 
 
@@ -25,6 +30,30 @@ class WorkingThread:
             await asyncio.wait([future])
             raise
 
+    async def fold(self, folding: Folding, job: Callable[[], Result]) -> Result:
+        """Do a job that folds events, which is called off where it takes more than it may."""
+        looks = _Looks(folding)
+        try:
+            return await self.do(job)
+        finally:
+            looks.end()
+
     def close(self) -> None:
         """Do no more."""
         self._executor.shutdown()
+
+
+class _Looks:
+    """Looks at a fold now and then until it has ended."""
+
+    def __init__(self, folding: Folding) -> None:
+        self._folding = folding
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        self._folding.look()
+        self._timer = self._loop.call_later(LOOK_SECONDS, self._look)

@@ -31,7 +31,7 @@ from sqlalchemy import (
 
 from ...domain.errors import BrokenError, CorruptLogError, RetryableError
 from ...domain.event import Recorded
-from .folding import Parked, all_at_once, one_by_one, parked
+from .folding import Folding, Parked, parked
 from .read_model import PARKED, ReadModel
 from .rows import TEXT, WHOLE, ask, put
 
@@ -95,6 +95,7 @@ class Views(ABC):
 
     def __init__(self, models: Sequence[ReadModel]) -> None:
         self.models = tuple(models)
+        self.folding = Folding(self.models, self.is_poison)
         self.signature = signature(self.models)
 
     @abstractmethod
@@ -191,12 +192,12 @@ class Views(ABC):
         """Fold part of the log, whatever its positions; for views that are kept for a moment."""
         try:
             with self.writing() as db:
-                all_at_once(db, self.models, events, ())
+                self.folding.all_at_once(db, events, ())
         except Exception as error:
             if not self.is_poison(error):
                 raise
             with self.writing() as db:
-                one_by_one(db, self.models, events, parked(db), self.is_poison)
+                self.folding.one_by_one(db, events, parked(db))
 
     def exchange(
         self, rows: Mapping[Table, ColumnElement[bool]], streams: AbstractSet[str], part: Views
@@ -256,9 +257,9 @@ class Views(ABC):
             old = parked(db) if has_parked else []
             stopped: tuple[Parked, ...] = ()
             if is_careful:
-                stopped = one_by_one(db, self.models, fresh, old, self.is_poison)
+                stopped = self.folding.one_by_one(db, fresh, old)
             else:
-                all_at_once(db, self.models, fresh, old)
+                self.folding.all_at_once(db, fresh, old)
             newest = fresh[-1]
             moved = Moved(at, newest.position, {e.header.stream for e in fresh})
             if not self.move(db, moved, newest.header.payload_sha256):

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ....domain.errors import OverloadedError
+from ..limits import has_room
 from ..read_model import ReadModel
 from ..rows import ask
 from ..views import MOVE, Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
@@ -138,7 +139,9 @@ class PostgresViews(Views):
             return isinstance(cause, psycopg.DataError | psycopg.IntegrityError) or (
                 (cause.sqlstate or "").startswith(_TOO_LARGE)
             )
-        return not isinstance(error, MemoryError | OSError)
+        if isinstance(error, MemoryError):
+            return has_room()
+        return not isinstance(error, OSError)
 
     def clear(self) -> None:
         """Implement `Views.clear`."""

@@ -19,6 +19,7 @@ from shipslog.projections.follower import (
     Page,
     Parked,
     Views,
+    limits,
     put,
     stale_since,
 )
@@ -158,8 +159,12 @@ def test_what_cannot_be_stored_is_poison_too(
 
 @pytest.mark.parametrize("fault", [MemoryError, KeyboardInterrupt])
 def test_trouble_that_no_event_is_to_blame_for_parks_nothing(
-    engine: Engine, events: Sequence[Recorded], fault: type[BaseException]
+    engine: Engine,
+    events: Sequence[Recorded],
+    fault: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(limits, "ROOM_BYTES", 2**62)
     model = Counting(poison=8, fault=fault)
     views = engine.new([model])
     with pytest.raises(fault):
@@ -167,6 +172,16 @@ def test_trouble_that_no_event_is_to_blame_for_parks_nothing(
     assert (views.standing().position, views.parked()) == (0, [])
     model.poison = 0
     assert views.apply(events).position == len(events)
+
+
+def test_an_event_that_takes_all_memory_is_parked(
+    engine: Engine, events: Sequence[Recorded]
+) -> None:
+    # F36: once its fold has let go, there is memory again.
+    views = engine.new([Counting(poison=8, fault=MemoryError)])
+    (parked,) = views.apply(events).parked
+    assert (parked.position, parked.error) == (8, "MemoryError: I cannot bear 8")
+    assert views.standing().position == len(events)
 
 
 def test_two_who_move_the_views_do_not_lose_a_batch(

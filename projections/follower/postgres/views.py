@@ -8,12 +8,12 @@ stored once: progress is locked first and compared when it moves.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ClassVar, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, Text, bindparam, func, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,7 +31,7 @@ SWAP_MILLISECONDS = 50
 """How long a swap waits for those who read, and those for it who begin to."""
 
 BATCH_SECONDS = 10
-"""How long a small batch may take; after that its process is taken to be stopped."""
+"""How long a small batch, or the sending of a large one, may take; then its process is stopped."""
 TIMED_TRANSACTIONS = 170000
 """The first version of the server that ends a transaction for the time it takes."""
 
@@ -221,6 +221,8 @@ class PostgresViews(Views):
                     raise OutdatedViewsError
             self._leads = True
             self._say(f"SET idle_session_timeout = '{IDLE_SECONDS}s'")
+        else:
+            self._end_one_that_is_stopped()
         return self._leads
 
     def place(self) -> tuple[int, int]:
@@ -259,6 +261,17 @@ class PostgresViews(Views):
             engine, self._async_readers = self._async_readers, None
             await engine.dispose()
 
+    def _end_one_that_is_stopped(self) -> None:
+        """End the connection of a leader that was stopped while it sent: no time limit ends that.
+
+        Without the right to, for another login's connection, it is left.
+        """
+        with suppress(ProgrammingError), self.writing() as db:
+            # The role that serves is not the one that logs in, whose connections may be ended.
+            db.exec_driver_sql("SET LOCAL ROLE NONE")
+            lock = {"high": schema.LEADING >> 32, "low": schema.LEADING & 0xFFFFFFFF}
+            db.execute(_END_STOPPED, lock | {"seconds": BATCH_SECONDS})
+
     def _try_lock(self, lock: int) -> bool:
         with self.writing() as db:
             return bool(db.execute(_TRY, {"lock": lock}).scalar_one())
@@ -285,6 +298,13 @@ _MOVE_AND_TELL = MOVE.returning(
     func.pg_notify(bindparam("channel", type_=Text), bindparam("payload", type_=Text))
 )
 _TRY = text("SELECT pg_try_advisory_lock(:lock)")
+_END_STOPPED = text("""
+SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)
+WHERE locktype = 'advisory' AND granted AND classid = :high AND objid = :low AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND state = 'active' AND wait_event = 'ClientRead'
+    AND query_start < clock_timestamp() - make_interval(secs => :seconds)
+""")
 _TOO_LARGE = "54"
 """Class of errors: more than an index or a row can hold."""
 

@@ -14,6 +14,7 @@ from shipslog.domain.event import Recorded
 from shipslog.projections import READ_MODELS
 from shipslog.projections.follower import Follower, Views, standing
 from shipslog.projections.follower.postgres import PostgresViews, connecting
+from shipslog.projections.follower.postgres.rows import driver
 from tests.databases import carry_out
 
 from ..counting import Counting, fingerprints
@@ -150,6 +151,31 @@ def test_who_stood_still_meanwhile_stores_nothing(
         paused.apply(events[10:20])
     assert paused.apply(events[10:20]).position == 60
     assert not paused.lead()
+    whole = engine.new()
+    whole.apply(events[:60])
+    assert fingerprints(awake) == fingerprints(whole)
+
+
+def test_one_that_is_stopped_while_it_copies_is_not_waited_for(
+    engine: Postgres, events: Sequence[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped = engine.new()
+    awake = engine.again(stopped)
+    assert isinstance(stopped, PostgresViews)
+    stopped.apply(events[:10])
+    assert stopped.lead()
+    assert not awake.lead()
+    monkeypatch.setattr("shipslog.projections.follower.postgres.views.BATCH_SECONDS", 0.05)
+
+    def copy() -> None:
+        with stopped.writing() as db, driver(db).cursor().copy("COPY deployments FROM STDIN"):
+            until(awake.lead)
+            awake.apply(events[10:60])
+
+    with pytest.raises((DBAPIError, psycopg.Error)):
+        copy()
+    assert not stopped.lead()
+    assert stopped.apply(events[10:20]).position == 60
     whole = engine.new()
     whole.apply(events[:60])
     assert fingerprints(awake) == fingerprints(whole)

@@ -8,6 +8,7 @@ from ....domain.append import Append, Appended
 from ....domain.event import Recorded
 from ..rows import prepare
 from .appending import require_storable
+from .channel import Questions
 from .connections import Connections
 from .durable import DurableHead
 from .news import Listener
@@ -19,11 +20,11 @@ class PostgresLog(PostgresReader):
     """Reads on connections of the pool, appends through this process's writer."""
 
     def __init__(
-        self, connections: Connections, head: DurableHead, writer: Writer, listener: Listener
+        self, connections: Connections, head: DurableHead, questions: Questions, writer: Writer
     ) -> None:
-        super().__init__(connections, head)
+        super().__init__(connections, head, questions)
         self._writer = writer
-        self._listener = listener
+        self._listener = Listener(connections, head)
 
     async def append(self, append: Append) -> Appended:
         """Implement `Log.append`."""
@@ -34,6 +35,10 @@ class PostgresLog(PostgresReader):
     async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
         """Implement `Log.newer`; what this process has just written is at hand."""
         return self._durable.tail.page(after, limit) or await self.page(after=after, limit=limit)
+
+    async def close(self) -> None:
+        """Follow no more."""
+        await self._listener.close()
 
     async def wait_beyond(self, position: int, timeout: float) -> int:
         """Implement `Log.wait_beyond`."""

@@ -20,23 +20,26 @@ from ....domain.event import Recorded, decode
 from ....domain.ports import Stretch
 from ..rows import STRETCH_BYTES, STRETCH_ROWS, Row, Settled, missing, stream_and_version
 from ..verify import Finding, verify
+from .channel import Questions
+from .channel import Row as Answered
 from .connections import Connections
 from .durable import BARRIER, DurableHead
-from .wire import int_array, text_array
+from .wire import int8, int_array, read_int, text_array
 
 SCAN_ROWS = 2000
 
-_STREAM = """
-SELECT position, state FROM stored_events
-WHERE originator_id = %s AND originator_version > %s ORDER BY originator_version
-"""
-_STREAMS = """
-SELECT number, position, state
-FROM unnest(%b, %b) WITH ORDINALITY AS asked (stream, after, number) CROSS JOIN LATERAL (
-    SELECT originator_version, position, state FROM stored_events
-    WHERE originator_id = stream AND originator_version > after
-) AS found ORDER BY number, originator_version
-"""
+STREAMS = {
+    b"stream": b"""
+        SELECT position, state FROM stored_events
+        WHERE originator_id = $1 AND originator_version > $2 ORDER BY originator_version""",
+    b"streams": b"""
+        SELECT position, state, number
+        FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS asked (stream, after, number)
+        CROSS JOIN LATERAL (
+            SELECT originator_version, position, state FROM stored_events
+            WHERE originator_id = stream AND originator_version > after
+        ) AS found ORDER BY number, originator_version""",
+}
 _PAGE = """
 SELECT position, state FROM stored_events
 WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
@@ -85,9 +88,10 @@ class _Question(NamedTuple):
 class PostgresReader:
     """Reads the log; implements the reading half of `Log`, `Archive` and what `verify` asks for."""
 
-    def __init__(self, connections: Connections, head: DurableHead) -> None:
+    def __init__(self, connections: Connections, head: DurableHead, questions: Questions) -> None:
         self._connections = connections
         self._durable = head
+        self._ask_for = questions.ask
         self._questions: list[_Question] = []
         self._asking: set[asyncio.Task[None]] = set()
 
@@ -213,7 +217,8 @@ class PostgresReader:
         try:
             if len(questions) == 1:
                 ((stream, after, _),) = questions
-                answers = [await self._events(_STREAM, (stream, after))]
+                rows = await self._ask_for(b"stream", (stream.encode(), int8(after)))
+                answers = [await self._durable_ones(rows)]
             else:
                 answers = await self._streams(questions)
         except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
@@ -230,17 +235,20 @@ class PostgresReader:
             text_array(question.stream for question in questions),
             int_array([question.after for question in questions]),
         )
-        async with self._connections.borrow() as connection:
-            cursor = await connection.execute(_STREAMS, asked, binary=True)
-            found = await cursor.fetchall()
-        if found:
-            await self._durable.assure(max(position for _, position, _ in found))
+        rows = await self._ask_for(b"streams", asked)
         answers = [list[Recorded]() for _ in questions]
-        for number, position, state in found:
-            answers[int(number) - 1].append(decode(position, state))
-        for answer in answers:
-            self._durable.saw(answer)
+        for row, event in zip(rows, await self._durable_ones(rows), strict=True):
+            answers[read_int(row[2]) - 1].append(event)
         return answers
+
+    async def _durable_ones(self, rows: Sequence[Answered]) -> list[Recorded]:
+        """Return the events of rows that begin with position and state, once they are durable."""
+        events = [decode(read_int(row[0]), row[1]) for row in rows]
+        if events:
+            newest = max(events, key=_position)
+            await self._durable.assure(newest.position)
+            self._durable.saw((newest,))
+        return events
 
     async def _events(self, query: LiteralString, values: tuple[Any, ...]) -> list[Recorded]:
         async with self._connections.borrow() as connection:
@@ -271,3 +279,7 @@ class PostgresReader:
     def _all(self, query: LiteralString, values: tuple[Any, ...] | dict[str, Any]) -> list[Any]:
         with self._connections.borrow_plain() as connection:
             return connection.execute(query, values, binary=True).fetchall()
+
+
+def _position(event: Recorded) -> int:
+    return event.position

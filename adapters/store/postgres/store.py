@@ -12,18 +12,18 @@ from typing import Self
 from ....domain.errors import BrokenError
 from ..keyring import Keyring
 from ..seen import recall
+from .channel import Questions
 from .connections import Connections
 from .durable import DurableHead
 from .line.meeting import Line
 from .line.watching import Watch
 from .log import PostgresLog
-from .news import Listener
-from .reading import PostgresReader
+from .reading import STREAMS, PostgresReader
 from .schema import require_ledger
 from .tables.blobs import PostgresBlobs
 from .tables.people import PostgresDirectory, PostgresKeys
 from .tables.tokens import PostgresTokens
-from .tables.work import PostgresWork
+from .tables.work import CLAIMS, PostgresWork
 from .writer import Release, Writer
 
 Now = Callable[[], datetime]
@@ -48,13 +48,15 @@ class PostgresArchive:
 
     def __init__(self, connections: Connections, now: Now) -> None:
         self._connections = connections
-        self.log = PostgresReader(connections, DurableHead(connections))
+        self._questions = Questions(connections, STREAMS)
+        self.log = PostgresReader(connections, DurableHead(connections), self._questions)
         self.blobs = PostgresBlobs(connections, now)
         self.directory = PostgresDirectory(connections, now)
         self.keyring = Keyring(PostgresKeys(connections, now))
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._questions.close()
         await self._connections.close()
 
 
@@ -68,9 +70,9 @@ class PostgresStore:
         writer = Writer(connections, head, now, terms.release)
         self._writer = writer
         self._connections = connections
-        self._listener = Listener(connections, head)
-        self.log = PostgresLog(connections, head, writer, self._listener)
-        self.work = PostgresWork(connections, now, terms.lease)
+        self._questions = Questions(connections, STREAMS | CLAIMS)
+        self.log = PostgresLog(connections, head, self._questions, writer)
+        self.work = PostgresWork(connections, now, terms.lease, self._questions)
         self.blobs = PostgresBlobs(connections, now)
         self.directory = PostgresDirectory(connections, now)
         self.keyring = Keyring(PostgresKeys(connections, now))
@@ -121,7 +123,8 @@ class PostgresStore:
     async def close(self) -> None:
         """Write what is queued and close every connection."""
         await self._writer.close()
-        await self._listener.close()
+        await self.log.close()
+        await self._questions.close()
         if self._watch:
             await self._watch.close()
         await self._connections.close()

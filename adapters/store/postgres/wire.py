@@ -14,6 +14,7 @@ from psycopg.pq import Format
 _HEADER = struct.Struct("!iiIii")
 _EMPTY = struct.Struct("!iiI")
 _LENGTH = struct.Struct("!i")
+_INTERVAL = struct.Struct("!qii")
 _INT8_VALUE = struct.Struct("!q")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -85,6 +86,11 @@ def register(connection: BaseConnection[object]) -> None:
 def timestamp(at: datetime) -> bytes:
     """Return a `timestamptz`."""
     return _INT8_VALUE.pack((at - _EPOCH) // _MICROSECOND)
+
+
+def interval(length: timedelta) -> bytes:
+    """Return an `interval`."""
+    return _INTERVAL.pack(length // _MICROSECOND, 0, 0)
 
 
 def read_timestamp(value: bytes) -> datetime:

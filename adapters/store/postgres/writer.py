@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
 
+from psycopg.errors import DeadlockDetected, ProtocolViolation, UniqueViolation
+
 from ....domain.append import Appended
 from ....domain.errors import OutcomeUnknownError
 from ....domain.event import Recorded
@@ -20,7 +22,7 @@ from ..batch import Batch, Facts
 from ..errors import ClosedLedgerError
 from ..rows import Prepared
 from .appending import Answer, Claims, Group, Known, Manner, assumed, corrected, values
-from .channel import Channel, Row
+from .channel import APPENDING, Channel, Row
 from .connections import Connections
 from .durable import DurableHead, measured_flush
 from .news import News
@@ -34,6 +36,8 @@ EARLY_ABOVE_SECONDS = 0.0003
 AT_ONCE = 2
 CAREFUL = 64
 """For so many groups after one that a constraint refused, commands are looked up before."""
+NOTHING_STORED = (UniqueViolation, DeadlockDetected)
+"""What was unique is there already; who gave way for a circle of waiting to be broken."""
 ATTEMPTS = 4
 """So often a group is decided anew on newer facts; then each append of it for itself."""
 
@@ -218,19 +222,19 @@ class Writer:
         return claims
 
     def _take_answer(
-        self, channel: Channel, sending: _Sending, row: Row | None, error: Exception | None
+        self, channel: Channel, sending: _Sending, rows: list[Row] | None, error: Exception | None
     ) -> None:
         try:
-            if error is not None:
-                raise error  # noqa: TRY301 - one place gives up
-            if row is None:
+            if isinstance(error, NOTHING_STORED):
                 # Some command was settled before, and now is found and answered for itself; or
                 # somebody else locks what an append needs, in another order.
                 self._known.forget()
                 self._careful = CAREFUL
                 self._try_again(channel, sending, sending.facts)
                 return
-            answer = Answer.read(row, sending.facts.start)
+            if error is not None or not rows:
+                raise error or ProtocolViolation  # noqa: TRY301 - one place gives up
+            answer = Answer.read(rows[0], sending.facts.start)
             if answer.head is None:
                 self._known.forget()
                 self._try_again(channel, sending, corrected(sending.facts, answer))
@@ -279,7 +283,7 @@ class Writer:
             self._answer(channel, sending, None, None)
 
     def _answer(
-        self, channel: Channel, sending: _Sending, _: Row | None, error: Exception | None
+        self, channel: Channel, sending: _Sending, _: list[Row] | None, error: Exception | None
     ) -> None:
         if error is not None:
             self._give_up(channel, sending, error)
@@ -320,7 +324,7 @@ class Writer:
                     is_slow = await measured_flush(connection) >= EARLY_ABOVE_SECONDS
                     self._release = Release.EARLY if is_slow else Release.AFTER_FLUSH
                 era = self._connections.era
-                self._channel = await Channel.open(connection)
+                self._channel = await Channel.open(connection, APPENDING)
                 self._head.writes_by = connection.info.backend_pid
                 if era != self._connections.era:
                     self._leave_channel()

@@ -10,26 +10,28 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from .....domain.append import Due, Lease
+from ..channel import Questions
 from ..connections import Connections
 from ..line.meeting import NEXT_TOKEN
-from ..wire import int_array, text_array
+from ..wire import int8, int_array, interval, read_int, text_array, timestamp
 
 # From here on `due_at` says what is asked for while somebody owns it.
 _CLAIM = f"""
 WITH free AS (
     SELECT stream, coalesce(due_at, expires_at) AS since FROM work
-    WHERE stream NOT LIKE 'target:%%' AND (
-        (owner IS NULL AND due_at <= %(now)s)
+    WHERE stream NOT LIKE 'target:%' AND (
+        (owner IS NULL AND due_at <= $1)
         OR (owner IS NOT NULL AND expires_at <= clock_timestamp())
-    ) ORDER BY since, stream LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) ORDER BY since, stream LIMIT $2 FOR UPDATE SKIP LOCKED
 ), taken AS (
-    UPDATE work SET owner = %(owner)s, token = {NEXT_TOKEN}, due_at = NULL,
-        expires_at = clock_timestamp() + %(lease)s
+    UPDATE work SET owner = $3, token = {NEXT_TOKEN}, due_at = NULL,
+        expires_at = clock_timestamp() + $4::interval
     FROM free WHERE work.stream = free.stream
     RETURNING free.since, work.stream, work.token
 )
 SELECT stream, token FROM taken ORDER BY since, stream
 """  # noqa: S608 - of constants
+CLAIMS = {b"claim": _CLAIM.encode()}
 _HOLD = f"""
 INSERT INTO work (stream, owner, token, expires_at)
 VALUES (%(stream)s, %(owner)s, {NEXT_TOKEN}, clock_timestamp() + %(lease)s)
@@ -63,18 +65,22 @@ class PostgresWork:
     """Says which deployments are due, and who owns which until when."""
 
     def __init__(
-        self, connections: Connections, now: Callable[[], datetime], lease: timedelta
+        self,
+        connections: Connections,
+        now: Callable[[], datetime],
+        lease: timedelta,
+        questions: Questions,
     ) -> None:
         self._connections = connections
         self._now = now
         self._lease = lease
+        self._questions = questions
 
     async def claim(self, owner: str, limit: int) -> Sequence[Lease]:
         """Implement `WorkQueue.claim`; what somebody is just writing about is passed over."""
-        asked = {"now": self._now(), "limit": limit, "owner": owner, "lease": self._lease}
-        async with self._connections.borrow() as connection:
-            found = await (await connection.execute(_CLAIM, asked)).fetchall()
-        return tuple(Lease(stream, token, owner) for stream, token in found)
+        asked = timestamp(self._now()), int8(limit), owner.encode(), interval(self._lease)
+        found = await self._questions.ask(b"claim", asked)
+        return tuple(Lease(str(stream, "utf-8"), read_int(token), owner) for stream, token in found)
 
     async def hold(self, owner: str, stream: str) -> Lease | None:
         """Implement `WorkQueue.hold`."""

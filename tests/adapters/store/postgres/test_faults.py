@@ -15,10 +15,11 @@ from shipslog.adapters.store.postgres.connections import Connections
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
 from shipslog.adapters.store.postgres_server import PostgresServer
+from shipslog.domain.append import Due
 from shipslog.domain.errors import OutcomeUnknownError
 from tests.databases import carry_out, fresh_ledger, make_template, running_server
 
-from ..making import one
+from ..making import START, HandClock, appending, draft, one
 from .appending import pair, settled
 from .watching import Acknowledged, Reader, check
 
@@ -38,6 +39,10 @@ END_IDLE = """
 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
 WHERE application_name = 'shipslog' AND query NOT LIKE '%append%'
     AND datname = current_database()
+"""
+END_LOCKED = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND datname = current_database()
 """
 OTHERS = """
 SELECT pid FROM pg_stat_activity WHERE client_port IS NOT NULL AND pid <> pg_backend_pid()
@@ -113,6 +118,65 @@ async def test_what_ended_while_nobody_had_it_is_not_lent(database: str) -> None
     assert carry_out(database, END_IDLE) >= 2
     assert await store.log.head() == 1
     assert [event.position for event in store.log.scan()] == [1]
+    await store.close()
+
+
+async def test_who_asks_again_after_the_channel_ended_is_answered(database: str) -> None:
+    store = await PostgresStore.open(database, HandClock(), Terms(Release.AFTER_FLUSH))
+    await store.log.append(appending(draft("d", 1), due=(Due("d", START),)))
+    assert len(await store.log.stream("d")) == 1
+    assert carry_out(database, END_IDLE) >= 1
+    assert len(await store.log.stream("d")) == 1
+    assert carry_out(database, END_IDLE) >= 1
+    assert [lease.stream for lease in await store.work.claim("me", 1)] == ["d"]
+    await store.close()
+
+
+async def test_a_question_that_cannot_be_answered_takes_no_other_along(database: str) -> None:
+    store = await PostgresStore.open(database, HandClock(), Terms(Release.AFTER_FLUSH))
+    await store.log.append(appending(draft("d", 1), due=(Due("d", START),)))
+    (before,) = await store.log.stream("d")
+    asking = store._questions._channel
+    wrong = asyncio.create_task(store.log.stream("\0"))
+    assert [lease.stream for lease in await store.work.claim("me", 1)] == ["d"]
+    with pytest.raises(psycopg.DataError):
+        await wrong
+    (after,) = await store.log.stream("d")
+    assert (after.header, after.payload) == (before.header, before.payload)
+    assert store._questions._channel is asking
+    await store.close()
+
+
+async def test_who_waits_when_the_channel_ends_is_told_so(database: str) -> None:
+    store = await PostgresStore.open(database, HandClock(), Terms(Release.AFTER_FLUSH))
+    await store.log.append(appending(draft("d", 1), due=(Due("d", START),)))
+    assert len(await store.log.stream("d")) == 1
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE shipslog.work")
+        waiting = asyncio.create_task(store.work.claim("me", 1))
+        behind = asyncio.create_task(store.log.stream("d"))
+        while not carry_out(database, END_LOCKED):  # noqa: ASYNC110 - the server's
+            await asyncio.sleep(0.01)
+        with pytest.raises(StoreUnreachableError):
+            await waiting
+        with pytest.raises(StoreUnreachableError):
+            await behind
+    assert [lease.stream for lease in await store.work.claim("me", 1)] == ["d"]
+    await store.close()
+
+
+async def test_who_is_cancelled_leaves_the_channel_to_the_others(database: str) -> None:
+    store = await PostgresStore.open(database, HandClock(), Terms(Release.AFTER_FLUSH))
+    await store.log.append(appending(draft("d", 1), due=(Due("d", START),)))
+    claims = [asyncio.create_task(store.work.claim("me", 1)) for _ in range(2)]
+    await asyncio.sleep(0)
+    claims[0].cancel()  # the channel is still being opened
+    assert [lease.stream for lease in await claims[1]] == ["d"]
+    reading = asyncio.create_task(store.log.stream("d"))
+    while not store._questions._channel._under_way:  # type: ignore[union-attr]  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    reading.cancel()
+    assert len(await store.log.stream("d")) == 1
     await store.close()
 
 

@@ -129,7 +129,9 @@ class PostgresReader:
         newest = self._durable.refresh_plain()
         last = newest if upto is None else min(upto, newest)
         while found := self._all(_PAGE, (after, last, SCAN_ROWS)):
-            yield from [decode(position, state) for position, state in found]
+            # One by one: what a page holds decoded would fall out of the processor's cache.
+            for position, state in found:
+                yield decode(position, state)
             after = found[-1][0]
 
     def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:

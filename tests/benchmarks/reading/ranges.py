@@ -15,6 +15,8 @@ def main(url: str, after: int, upto: int) -> None:
     sys.stdin.readline()
     (number, _) = deque(enumerate(archive.log.scan(after=after, upto=upto), 1), maxlen=1).pop()
     sys.stdout.write(f"{number}\n")
+    # Who measures waits for this line, and not for the end of an interpreter.
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

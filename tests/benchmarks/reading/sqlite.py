@@ -1,6 +1,7 @@
 """How fast the whole log becomes objects, beside a scan that decodes nothing and the library.
 
 `--quick` for a look. Events per second of one core's time; rounds are interleaved, medians shown.
+The library reads the same events, each without our header.
 """
 
 import sys
@@ -13,18 +14,17 @@ from uuid import UUID
 
 from eventsourcing.application import Application
 
-from shipslog.adapters.store.sqlite.connections import Readers
+from shipslog.adapters.store.sqlite.connections import LEDGER, Readers
 from shipslog.adapters.store.sqlite.reading import SqliteReader
 
-from ..append.sqlite import Deployment
+from ..exporting.logs import fill_folder
 from ..figures import Goal, told
-from ..generated_log import generate
+from ..generated_log import rows
+from .library import PAGE, bytes_an_event, through, write
 
 QUICK = "--quick" in sys.argv
 EVENTS = 30_000 if QUICK else 200_000
-LIBRARYS_EVENTS = 20_000
 ROUNDS = 3 if QUICK else 5
-PAGE = 2000
 GOALS = (
     Goal("headers decoded", "bare scan", 0.50),
     Goal("headers decoded", "library, all decoded", 4),
@@ -37,11 +37,11 @@ Way = Callable[[], Iterator[object]]
 def main() -> None:
     """Print the speed of each way, and its ratio to the bare scan and to the library."""
     with tempfile.TemporaryDirectory() as folder:
-        path, librarys = Path(folder) / "ledger.db", Path(folder) / "library.db"
-        generate(path, EVENTS)
-        readers = Readers(path)
+        data = Path(folder) / "data"
+        fill_folder(data, rows(EVENTS))
+        readers = Readers(data / LEDGER)
         reader = SqliteReader(readers)
-        application = library(librarys)
+        application = library(Path(folder) / "library.db")
         ways: dict[str, Way] = {
             "bare scan": lambda: bare(readers),
             "headers decoded": reader.scan,
@@ -74,23 +74,12 @@ def bare(readers: Readers) -> Iterator[object]:
 
 
 def library(path: Path) -> Application[UUID]:
-    """Return an application of the library's own with a log of its own."""
+    """Return an application of the library's own with a log of its own, of the same events."""
     module = {"PERSISTENCE_MODULE": "eventsourcing.sqlite", "SQLITE_DBNAME": str(path)}
     application = Application[UUID](env=module)
-    for _ in range(LIBRARYS_EVENTS // 1000):
-        aggregate = Deployment()
-        for n in range(999):
-            aggregate.trigger_event(Deployment.Tried, stage="deploy.switch", attempt=n)
-        application.save(aggregate)
+    write(application, rows(EVENTS))
+    print(f"an event of the library has {bytes_an_event(application):.0f} bytes")
     return application
-
-
-def through(application: Application[UUID]) -> Iterator[object]:
-    """Yield the library's domain events, in pages of the same size."""
-    position = 0
-    while page := application.recorder.select_notifications(position + 1, PAGE):
-        yield from map(application.mapper.to_domain_event, page)
-        position = page[-1].id
 
 
 if __name__ == "__main__":

@@ -180,9 +180,10 @@ def apply(standing: Standing | None, recorded: Recorded) -> Standing:
         fact = msgspec.structs.replace(
             fact, event=msgspec.structs.replace(fact.event, revision=revision)
         )
-    after = msgspec.structs.replace(evolve(before, fact), queue=(), finished=())
-    is_moved = (before.live and before.live.id) != (after.live and after.live.id)
-    return Standing(after, fact.at if is_moved else standing.since, recorded.position)
+    after = evolve(before, fact)
+    if after.queue or after.finished:
+        after = msgspec.structs.replace(after, queue=(), finished=())
+    return Standing(after, fact.at if _is_moved(before, after) else standing.since, fact.position)
 
 
 _SHOWN = select(
@@ -195,6 +196,12 @@ _ONE = _SHOWN.where(
 _NAMES = _SHOWN.selected_columns.keys()
 _STATE = select(_C.state)
 _STANDINGS = msgspec.json.Decoder(Standing)
+
+
+def _is_moved(before: Target, after: Target) -> bool:
+    if before.serving is after.serving and before.revisions is after.revisions:
+        return False
+    return (before.live and before.live.id) != (after.live and after.live.id)
 
 
 def _slim(revision: Revision) -> Revision:

@@ -2,49 +2,198 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from ...domain.deployment import QUEUE_SECONDS, START_SECONDS, Deployment, StageStatus, Status
-from ...domain.event import Recorded
+from ...domain.deployment import (
+    ENDINGS,
+    QUEUE_SECONDS,
+    START_SECONDS,
+    Deployment,
+    StageStatus,
+    Status,
+)
+from ...domain.event import Event, Recorded
 from ...domain.plan import PlannedStage
 from ...domain.stages import MonitorSpec, WaitSpec, may_be_repeated
 from .document import Links, Rollback, Stage, StatusDocument, Waiting
 
-Changes = dict[str, Any]
-
 
 def fold(events: Iterable[Recorded]) -> StatusDocument | None:
     """Return the document after these events of one stream, from its first."""
-    document = None
+    life = Life()
     for recorded in events:
-        document = step(document, recorded)
-    return document and waiting(document)
+        life.add(recorded)
+    return life.document() if life.has_begun else None
 
 
 def apply(document: StatusDocument | None, recorded: Recorded) -> StatusDocument:
     """Return the document after one more event of the deployment."""
-    return waiting(step(document, recorded))
+    life = Life(document)
+    life.add(recorded)
+    return life.document()
 
 
-def step(document: StatusDocument | None, recorded: Recorded) -> StatusDocument:
-    """Return the document after one more event, but for what it waits for: say that at the end."""
-    event = recorded.event
-    if isinstance(event, Deployment.Requested):
-        return _requested(event, recorded)
-    if document is None:
-        message = f"{recorded.header.stream} does not begin with a request"
-        raise LookupError(message)
-    changes = _changes(document, event, recorded.header.occurred_at)
-    return msgspec.structs.replace(document, position=recorded.position, **changes)
+class Life:
+    """A document while events change it: it is made anew once for all of them."""
+
+    __slots__ = ("_before", "_begun", "_changes", "_is_stopping", "_places", "_rollback", "_stages")
+
+    def __init__(self, document: StatusDocument | None = None) -> None:
+        self._before: StatusDocument | None = None
+        if document is not None:
+            self._start(document)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the request is there."""
+        return self._before is not None
+
+    def add(self, recorded: Recorded) -> None:
+        """Change the document by one more event. Errors: LookupError before the request."""
+        event = recorded.event
+        if isinstance(event, Deployment.Requested):
+            self._start(_requested(event, recorded))
+            return
+        if self._before is None:
+            message = f"{recorded.header.stream} does not begin with a request"
+            raise LookupError(message)
+        if change := _CHANGE.get(type(event)):
+            change(self, event, recorded.header.occurred_at)
+        self._changes["position"] = recorded.position
+
+    def document(self) -> StatusDocument:
+        """Return the document as it is by now, with what it waits for. Errors: LookupError."""
+        if self._before is None:
+            raise LookupError
+        document = msgspec.structs.replace(
+            self._before,
+            stages=tuple(self._stages),
+            current_stage=self._begun,
+            is_stopping=self._is_stopping,
+            rollback=self._rollback,
+            **self._changes,
+        )
+        # It follows from all the rest.
+        waits = tuple(_waits(document))
+        if waits == document.waiting_on:
+            return document
+        return msgspec.structs.replace(document, waiting_on=waits)
+
+    def _start(self, document: StatusDocument) -> None:
+        self._before = document
+        self._changes: dict[str, Any] = {}
+        self._begun = document.current_stage
+        self._is_stopping = document.is_stopping
+        self._rollback = document.rollback
+        self._arrange(document.stages)
+
+    def _arrange(self, stages: Iterable[Stage]) -> None:
+        self._stages = list(stages)
+        self._places = dict[str, int]()
+        for place, stage in enumerate(self._stages):
+            self._places.setdefault(stage.name, place)
+
+    def queued(self, event: Deployment.Queued, at: datetime) -> None:
+        """Wait for the target."""
+        self._changes |= {"status": Status.QUEUED, "queued_at": at, "behind": event.behind}
+
+    def started(self, _: Deployment.Started, at: datetime) -> None:
+        """Begin the plan."""
+        self._changes |= {"status": Status.RUNNING, "started_at": at}
+
+    def stage_started(self, event: Deployment.StageStarted, at: datetime) -> None:
+        """Begin a try of a stage."""
+        place = self._places[event.stage]
+        before = self._stages[place]
+        self._begun += before.attempt == 0
+        self._stages[place] = msgspec.structs.replace(
+            before,
+            status=StageStatus.RUNNING,
+            attempt=event.attempt,
+            started_at=at,
+            ended_at=None,
+            message=None,
+        )
+
+    def stage_finished(self, event: Deployment.StageFinished, at: datetime) -> None:
+        """End a try of a stage; one that can have no other stops all that would follow."""
+        place = self._places[event.stage]
+        before = self._stages[place]
+        self._begun += before.attempt == 0
+        self._stages[place] = stage = msgspec.structs.replace(
+            before,
+            status=_OUTCOMES[event.outcome],
+            ended_at=at,
+            message=event.message,
+            output=event.output,
+            is_lost=event.lost,
+            lost=before.lost + event.lost,
+        )
+        if stage.has_failed and stage.retry_at is None and self._rollback is None:
+            self._is_stopping = True
+
+    def stopped(self, _: Event, __: datetime) -> None:
+        """Begin no further stage of the plan."""
+        self._is_stopping = True
+
+    def rollback_started(self, event: Deployment.RollbackStarted, at: datetime) -> None:
+        """Add the stages that undo it."""
+        failed = (s.name for s in self._stages if s.has_failed and s.retry_at is None)
+        self._rollback = Rollback(
+            cause=event.cause,
+            stage=next(failed, None),
+            stages=tuple(stage.name for stage in event.stages),
+            started_at=at,
+        )
+        self._is_stopping = True
+        self._settle(at, StageStatus.PENDING)
+        self._arrange((*self._stages, *map(_planned, event.stages)))
+        self._changes |= {"status": Status.ROLLING_BACK, "total_stages": len(self._stages)}
+
+    def linked(self, event: Deployment.Linked, _: datetime) -> None:
+        """Note who undoes it."""
+        self._changes["rolled_back_by"] = event.rolled_back_by
+
+    def ended(self, event: Deployment.Ended, at: datetime) -> None:
+        """Bring everything to an end."""
+        self._settle(at, StageStatus.PENDING, StageStatus.RUNNING)
+        if self._rollback is not None:
+            self._rollback = msgspec.structs.replace(self._rollback, completed_at=at)
+        self._changes |= {
+            "status": event.status,
+            "completed_at": at,
+            "outcome_kind": event.outcome_kind,
+            "message": event.message,
+        }
+
+    def _settle(self, at: datetime, *open_ones: StageStatus) -> None:
+        """Bring stages to an end that will never come to one by themselves."""
+        for place, stage in enumerate(self._stages):
+            if stage.status not in open_ones:
+                continue
+            if stage.status is StageStatus.PENDING:
+                ended = msgspec.structs.replace(stage, status=StageStatus.SKIPPED)
+            else:
+                ended = msgspec.structs.replace(stage, status=StageStatus.CANCELLED, ended_at=at)
+            self._stages[place] = ended
 
 
-def waiting(document: StatusDocument) -> StatusDocument:
-    """Return the document with what it waits for; it follows from the rest of it."""
-    return msgspec.structs.replace(document, waiting_on=tuple(_waits(document)))
+_CHANGE: dict[type, Callable[[Life, Any, datetime], None]] = {
+    Deployment.Queued: Life.queued,
+    Deployment.Started: Life.started,
+    Deployment.StageStarted: Life.stage_started,
+    Deployment.StageFinished: Life.stage_finished,
+    Deployment.AbortRequested: Life.stopped,
+    Deployment.RollbackRequested: Life.stopped,
+    Deployment.RollbackStarted: Life.rollback_started,
+    Deployment.Linked: Life.linked,
+    **dict.fromkeys(ENDINGS.values(), Life.ended),
+}
+_OUTCOMES = {status.value: status for status in StageStatus}
 
 
 def _requested(event: Deployment.Requested, recorded: Recorded) -> StatusDocument:
@@ -86,112 +235,6 @@ def _planned(stage: PlannedStage) -> Stage:
         lasts_seconds=spec.seconds if isinstance(spec, WaitSpec | MonitorSpec) else None,
         may_be_repeated=may_be_repeated(spec),
     )
-
-
-def _changes(document: StatusDocument, event: object, at: datetime) -> Changes:
-    match event:
-        case Deployment.StageStarted() | Deployment.StageFinished():
-            return _stage_changes(document, event, at)
-        case Deployment.Queued():
-            return {"status": Status.QUEUED, "queued_at": at, "behind": event.behind}
-        case Deployment.Started():
-            return {"status": Status.RUNNING, "started_at": at}
-        case Deployment.AbortRequested() | Deployment.RollbackRequested():
-            return {"is_stopping": True}
-        case Deployment.RollbackStarted():
-            return _rollback_started(document, event, at)
-        case Deployment.Linked():
-            return {"rolled_back_by": event.rolled_back_by}
-        case Deployment.Ended():
-            return _ended(document, event, at)
-        case _:
-            return {}
-
-
-def _stage_changes(
-    document: StatusDocument,
-    event: Deployment.StageStarted | Deployment.StageFinished,
-    at: datetime,
-) -> Changes:
-    place = next(n for n, stage in enumerate(document.stages) if stage.name == event.stage)
-    before = document.stages[place]
-    if isinstance(event, Deployment.StageStarted):
-        stage = _begun(before, event, at)
-    else:
-        stage = _finished(before, event, at)
-    stages = (*document.stages[:place], stage, *document.stages[place + 1 :])
-    lost = stage.has_failed and stage.retry_at is None and not document.rollback
-    return {
-        "stages": stages,
-        "current_stage": document.current_stage + (before.attempt == 0),
-        "is_stopping": document.is_stopping or lost,
-    }
-
-
-def _begun(stage: Stage, event: Deployment.StageStarted, at: datetime) -> Stage:
-    return msgspec.structs.replace(
-        stage,
-        status=StageStatus.RUNNING,
-        attempt=event.attempt,
-        started_at=at,
-        ended_at=None,
-        message=None,
-    )
-
-
-def _finished(stage: Stage, event: Deployment.StageFinished, at: datetime) -> Stage:
-    return msgspec.structs.replace(
-        stage,
-        status=StageStatus(event.outcome),
-        ended_at=at,
-        message=event.message,
-        output=event.output,
-        is_lost=event.lost,
-        lost=stage.lost + event.lost,
-    )
-
-
-def _rollback_started(
-    document: StatusDocument, event: Deployment.RollbackStarted, at: datetime
-) -> Changes:
-    failed = (s.name for s in document.stages if s.has_failed and s.retry_at is None)
-    stages = (*_settled(document, at, StageStatus.PENDING), *map(_planned, event.stages))
-    rollback = Rollback(
-        cause=event.cause,
-        stage=next(failed, None),
-        stages=tuple(stage.name for stage in event.stages),
-        started_at=at,
-    )
-    return {
-        "status": Status.ROLLING_BACK,
-        "is_stopping": True,
-        "rollback": rollback,
-        "stages": stages,
-        "total_stages": len(stages),
-    }
-
-
-def _ended(document: StatusDocument, event: Deployment.Ended, at: datetime) -> Changes:
-    rollback = document.rollback
-    return {
-        "status": event.status,
-        "completed_at": at,
-        "outcome_kind": event.outcome_kind,
-        "message": event.message,
-        "stages": tuple(_settled(document, at, StageStatus.PENDING, StageStatus.RUNNING)),
-        "rollback": rollback and msgspec.structs.replace(rollback, completed_at=at),
-    }
-
-
-def _settled(document: StatusDocument, at: datetime, *open_ones: StageStatus) -> Iterator[Stage]:
-    """Return the stages, those that will never come to an end by themselves brought to one."""
-    for stage in document.stages:
-        if stage.status not in open_ones:
-            yield stage
-        elif stage.status is StageStatus.PENDING:
-            yield msgspec.structs.replace(stage, status=StageStatus.SKIPPED)
-        else:
-            yield msgspec.structs.replace(stage, status=StageStatus.CANCELLED, ended_at=at)
 
 
 def _waits(document: StatusDocument) -> Iterator[Waiting]:

@@ -36,7 +36,7 @@ from ..follower import (
     with_keys,
 )
 from .document import StatusDocument
-from .life import step, waiting
+from .life import Life
 
 TABLE = Table(
     "deployments",
@@ -90,11 +90,13 @@ class Deployments(ReadModel):
     def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
         """Fold events into the documents."""
         known = _load(db, {_id(e.header) for e in events if e.header.stream_version > 1})
-        changed: dict[str, StatusDocument] = {}
+        lives: dict[str, Life] = {}
         for recorded in events:
             one = _id(recorded.header)
-            changed[one] = step(changed.get(one) or known.get(one), recorded)
-        put(db, TABLE, (_row(waiting(document)) for document in changed.values()))
+            if (life := lives.get(one)) is None:
+                lives[one] = life = Life(known.get(one))
+            life.add(recorded)
+        put(db, TABLE, [_row(life.document()) for life in lives.values()])
 
     def warm(self, db: Connection) -> None:
         """Look up, too, what nobody is called."""

@@ -38,6 +38,7 @@ from .follower import (
     ReadModel,
     Row,
     Slice,
+    amend,
     among,
     ask,
     browse,
@@ -48,7 +49,6 @@ from .follower import (
     put,
     stale_since,
     storable,
-    with_keys,
 )
 
 DEFAULT_LIMIT = 50
@@ -113,9 +113,9 @@ class History(ReadModel):
         _write(db, part)
 
     def warm(self, db: Connection) -> None:
-        """Look up and trim, too, what nobody is called."""
+        """Change and trim, too, what nobody is called."""
         super().warm(db)
-        _known(db, [""])
+        amend(db, _CHANGING, [("", "", 0)])
         _trim(db, [("", "")])
 
     def rows_of(self, header: Header) -> Mapping[Table, ColumnElement[bool]]:
@@ -137,7 +137,6 @@ def listed(db: Connection, environment: str, service: str, page: Page) -> Slice[
     return Slice([_entry(row) for row in rows.items], rows.next)
 
 
-_WHOLE = select(TABLE)
 _SHOWN = select(
     *[column for column in _C if column not in {_C.environment, _C.service}],
     func.coalesce(
@@ -148,26 +147,37 @@ _SHOWN = select(
 
 
 def _write(db: Connection, events: Sequence[Recorded]) -> None:
-    mine = [e for e in events if e.header.topic in _STATUS_AFTER]
-    new = {_id(e): _requested(e) for e in mine if e.header.topic == Deployment.Requested.TOPIC}
-    rows = new | _known(db, {_id(e) for e in mine} - new.keys())
-    for recorded in mine:
-        # What was trimmed before does not come back.
-        if row := rows.get(_id(recorded)):
-            rows[_id(recorded)] = _changed(row, recorded)
-    put(db, TABLE, rows.values())
+    new: dict[str, Row] = {}
+    known: dict[str, tuple[str, int | None]] = {}
+    for recorded in events:
+        topic = recorded.header.topic
+        if topic not in _STATUS_AFTER:
+            continue
+        deployment = _id(recorded)
+        if topic == Deployment.Requested.TOPIC:
+            new[deployment] = _requested(recorded)
+        elif deployment in new:
+            new[deployment] = _changed(new[deployment], recorded)
+        else:
+            _, completed_at = known.get(deployment, (None, None))
+            known[deployment] = _after(recorded, completed_at)
+    put(db, TABLE, new.values())
+    # What was trimmed before does not come back.
+    amend(db, _CHANGING, [(deployment, *changes) for deployment, changes in known.items()])
     _trim(db, {(row[1], row[2]) for row in new.values()})
 
 
-def _known(db: Connection, deployments: Collection[str]) -> dict[str, Row]:
-    found = with_keys(db, _WHOLE, (_C.deployment,), deployments)
-    return {row[0]: tuple(row) for row in found}
+_CHANGING = (_C.deployment, _C.status, _C.completed_at)
+
+
+def _after(recorded: Recorded, completed_at: int | None) -> tuple[str, int | None]:
+    status = _STATUS_AFTER[recorded.header.topic]
+    return status.value, micros(recorded.header.occurred_at) if status.is_final else completed_at
 
 
 def _changed(row: Row, recorded: Recorded) -> Row:
-    status = _STATUS_AFTER[recorded.header.topic]
-    completed_at = micros(recorded.header.occurred_at) if status.is_final else row[-1]
-    return (*row[:5], status.value, *row[6:-1], completed_at)
+    status, completed_at = _after(recorded, row[-1])
+    return (*row[:5], status, *row[6:-1], completed_at)
 
 
 def _id(recorded: Recorded) -> str:

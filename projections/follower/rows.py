@@ -30,6 +30,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.types import TypeEngine
 
 Row = tuple[Any, ...]
+Columns = tuple[Column[Any], ...]
 Statement = Select[*tuple[Any, ...]] | UpdateBase
 
 
@@ -82,6 +83,10 @@ class Storage(Protocol):
         """Insert rows that are new."""
         ...
 
+    def amend(self, db: Connection, columns: Columns, rows: Sequence[Row]) -> None:
+        """Change columns of rows, those of the key first; None leaves one as it is."""
+        ...
+
     def ask(
         self, db: Connection, statement: Statement, values: Mapping[str, Any]
     ) -> Sequence[Sequence[Any]]:
@@ -112,6 +117,15 @@ def add(db: Connection, table: Table, rows: Iterable[Row]) -> None:
     """Insert whole rows whose keys nobody knows."""
     if rows := list(rows):
         STORAGES[db.dialect.name].add(db, table, rows)
+
+
+def amend(db: Connection, columns: Columns, rows: Iterable[Row]) -> None:
+    """Change some columns of rows that are found by key, each once; None leaves one as it is.
+
+    The first columns are the key. A row that nobody knows is not added.
+    """
+    if rows := list(rows):
+        STORAGES[db.dialect.name].amend(db, columns, rows)
 
 
 def warm(db: Connection, tables: Iterable[Table]) -> None:

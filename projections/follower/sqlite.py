@@ -33,7 +33,7 @@ from sqlalchemy.schema import CreateTable
 
 from .limits import has_room
 from .read_model import PARKED, ReadModel
-from .rows import STORAGES, Row, Statement, put
+from .rows import STORAGES, Columns, Row, Statement, put
 from .views import PROGRESS, Views, standing
 
 BUSY_SECONDS = 10.0
@@ -169,6 +169,9 @@ class _Storage:
 
     add = put
 
+    def amend(self, db: Connection, columns: Columns, rows: Sequence[Row]) -> None:
+        _driver(db).executemany(_update(columns), rows)
+
     def ask(
         self, db: Connection, statement: Statement, values: Mapping[str, Any]
     ) -> Sequence[Sequence[Any]]:
@@ -199,6 +202,15 @@ def _upsert(table: Table) -> str:
     changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
     keyed = statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=changed)
     return str(keyed.compile(dialect=dialect()))
+
+
+@cache
+def _update(columns: Columns) -> str:
+    table = columns[0].table
+    place = {column.name: f"?{number}" for number, column in enumerate(columns, start=1)}
+    key = [f"{column.name} = {place.pop(column.name)}" for column in table.primary_key]
+    changed = [f"{name} = coalesce({value}, {name})" for name, value in place.items()]
+    return f"UPDATE {table} SET {', '.join(changed)} WHERE {' AND '.join(key)}"  # noqa: S608 - names of ours
 
 
 def _engine(path: Path | None, opened: Callable[[Path | None], sqlite3.Connection]) -> Engine:

@@ -5,7 +5,7 @@ Both are part of the transaction that SQLAlchemy's connection is in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSON
 from sqlalchemy.dialects.postgresql import TEXT as PLAIN
 from sqlalchemy.sql import any_
 
-from ..rows import STORAGES, Row, Statement
+from ..rows import STORAGES, Columns, Row, Statement
 from .arrays import array, type_name
 
 _DIALECT = make_url("postgresql+psycopg://").get_dialect()()
@@ -36,15 +36,18 @@ COPIED = 64
 
 class _Storage:
     def put(self, db: Connection, table: Table, rows: Sequence[Row]) -> None:
-        _insert(db, table, rows, _upsert(table))
+        _send(db, tuple(table.columns), rows, _upsert(table))
 
     def add(self, db: Connection, table: Table, rows: Sequence[Row]) -> None:
         if len(rows) < COPIED:
-            _insert(db, table, rows, _from_arrays(table))
+            _send(db, tuple(table.columns), rows, _from_arrays(table))
             return
         with driver(db).cursor() as cursor, cursor.copy(_copy(table)) as copy:
             for row in rows:
                 copy.write_row(row)
+
+    def amend(self, db: Connection, columns: Columns, rows: Sequence[Row]) -> None:
+        _send(db, columns, rows, _update(columns))
 
     def ask(
         self, db: Connection, statement: Statement, values: Mapping[str, Any]
@@ -77,9 +80,9 @@ def driver(db: Connection) -> psycopg.Connection[Row]:
     return cast("psycopg.Connection[Row]", db.connection.driver_connection)
 
 
-def _insert(db: Connection, table: Table, rows: Sequence[Row], statement: Composed) -> None:
-    columns = zip(*rows, strict=True) if rows else [()] * len(table.columns)
-    arrays = [array(column, values) for column, values in zip(table.columns, columns, strict=True)]
+def _send(db: Connection, columns: Columns, rows: Sequence[Row], statement: Composed) -> None:
+    values = zip(*rows, strict=True) if rows else [()] * len(columns)
+    arrays = [array(column, each) for column, each in zip(columns, values, strict=True)]
     driver(db).execute(statement, arrays, prepare=True)
 
 
@@ -91,9 +94,8 @@ def _spelled(statement: Statement) -> tuple[bytes, Mapping[str, Any]]:
 
 @cache
 def _from_arrays(table: Table) -> Composed:
-    types = [SQL("%b::") + SQL(type_name(column)) for column in table.columns]
     return SQL("INSERT INTO {} ({}) SELECT * FROM unnest({})").format(
-        Identifier(table.name), _names([c.name for c in table.columns]), SQL(", ").join(types)
+        Identifier(table.name), _names([c.name for c in table.columns]), _arrays(table.columns)
     )
 
 
@@ -110,9 +112,32 @@ def _upsert(table: Table) -> Composed:
 
 
 @cache
+def _update(columns: Columns) -> Composed:
+    table = columns[0].table
+    key = {c.name for c in table.primary_key}
+    same = [SQL("old.{0} = new.{0}").format(Identifier(name)) for name in key]
+    changed = [
+        SQL("{0} = coalesce(new.{0}, old.{0})").format(Identifier(c.name))
+        for c in columns
+        if c.name not in key
+    ]
+    return SQL("UPDATE {} AS old SET {} FROM unnest({}) AS new ({}) WHERE {}").format(
+        Identifier(str(table)),
+        SQL(", ").join(changed),
+        _arrays(columns),
+        _names([c.name for c in columns]),
+        SQL(" AND ").join(same),
+    )
+
+
+@cache
 def _copy(table: Table) -> Composed:
     names = _names([column.name for column in table.columns])
     return SQL("COPY {} ({}) FROM STDIN").format(Identifier(table.name), names)
+
+
+def _arrays(columns: Iterable[Column[Any]]) -> Composed:
+    return SQL(", ").join([SQL("%b::") + SQL(type_name(column)) for column in columns])
 
 
 def _names(names: Sequence[str]) -> Composed:

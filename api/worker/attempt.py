@@ -42,7 +42,9 @@ class Attempt:
 
     def __init__(self, work: Work, when_done: Callable[[], None]) -> None:
         self._work = work
-        self._stopped = asyncio.Event()
+        self._is_stopped = False
+        self._limit: asyncio.Timeout | None = None
+        """What ends it at its deadline, or as soon as it is stopped."""
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(lambda _: when_done())
 
@@ -53,12 +55,16 @@ class Attempt:
 
     def stop(self) -> None:
         """Let it end as cancelled, also before it has begun; twice is once."""
-        self._stopped.set()
+        if self._is_stopped or self._task.done():
+            return
+        self._is_stopped = True
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(0)
 
-    async def drop(self) -> None:
-        """Wait for it no more; what it has started goes on."""
+    def drop(self) -> asyncio.Task[FinishStage]:
+        """Wait for it no more; what it has started goes on. Return what is left to be awaited."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        return self._task
 
     async def _run(self) -> FinishStage:
         outcome = await self._outcome()
@@ -73,21 +79,16 @@ class Attempt:
         )
 
     async def _outcome(self) -> Outcome:
-        return await self._performed() or await self._guarded(_cancelled(self._work))
+        if not self._is_stopped:
+            outcome = await self._guarded(self._within_deadline())
+            if not self._is_cut_off:
+                return outcome
+        return await self._guarded(_cancelled(self._work))
 
-    async def _performed(self) -> Outcome | None:
-        """Return what came of it, or None where it was stopped first."""
-        if self._stopped.is_set():
-            return None
-        stopping = asyncio.ensure_future(self._stopped.wait())
-        performing = asyncio.ensure_future(self._guarded(_within_deadline(self._work)))
-        try:
-            await asyncio.wait((stopping, performing), return_when=asyncio.FIRST_COMPLETED)
-            return performing.result() if performing.done() else None
-        finally:
-            stopping.cancel()
-            performing.cancel()
-            await asyncio.gather(stopping, performing, return_exceptions=True)
+    @property
+    def _is_cut_off(self) -> bool:
+        """Whether it was stopped before it had come to its end."""
+        return self._is_stopped and (self._limit is None or self._limit.expired())
 
     async def _guarded(self, outcome: Coroutine[Any, Any, Outcome]) -> Outcome:
         try:
@@ -100,17 +101,17 @@ class Attempt:
             _log.exception("attempt_errored", effect=str(self._work.effect.key))
             return errored(f"{type(error).__name__}: {error}")
 
-
-async def _within_deadline(work: Work) -> Outcome:
-    late = GRACE_SECONDS if isinstance(work.stage.spec, (RunSpec, RetireSpec)) else LATE_SECONDS
-    left = (work.effect.deadline - work.outside.clock.now()).total_seconds()
-    # After a takeover the deadline may have passed: one look at the world is still due.
-    seconds = left + late if left > 0 else GRACE_SECONDS
-    try:
-        async with asyncio.timeout(seconds):
-            return await _until_reachable(lambda: _perform(work), work, work.effect.deadline)
-    except TimeoutError:
-        return failed(f"It did not end within {work.stage.timeout:g} s.")
+    async def _within_deadline(self) -> Outcome:
+        work = self._work
+        late = GRACE_SECONDS if isinstance(work.stage.spec, (RunSpec, RetireSpec)) else LATE_SECONDS
+        left = (work.effect.deadline - work.outside.clock.now()).total_seconds()
+        # After a takeover the deadline may have passed: one look at the world is still due.
+        seconds = left + late if left > 0 else GRACE_SECONDS
+        try:
+            async with asyncio.timeout(seconds) as self._limit:
+                return await _until_reachable(lambda: _perform(work), work, work.effect.deadline)
+        except TimeoutError:
+            return failed(f"It did not end within {work.stage.timeout:g} s.")
 
 
 async def _perform(work: Work) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from ...domain.deployment import stream_of as deployment_stream
-from ...domain.errors import EndingError, FencedError, FenceLostError, RetryableError
+from ...domain.errors import EndingError, FencedError, RetryableError
 from ...domain.event import Recorded
 from ...domain.target import Target
 from .keeper import Keeper
@@ -121,7 +121,7 @@ class Worker:
         """Say whether a deployment has come to its end; an owner takes no other down with it."""
         stream = tenure.lease.stream
         try:
-            return await _while_held(tenure, owner)
+            return await tenure.while_held(owner.run())
         except FencedError as error:
             _log.warning("deployment_taken_over", stream=stream, detail=str(error))
         except Exception:  # noqa: BLE001 - whatever it is, the deployment needs another owner
@@ -163,18 +163,3 @@ class Worker:
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
-
-
-async def _while_held(tenure: Tenure, owner: Owner) -> bool:
-    """Carry a deployment on; FencedError as soon as its lease must not be relied on any more."""
-    carrying = asyncio.create_task(owner.run())
-    ended = asyncio.create_task(tenure.ended.wait())
-    try:
-        await asyncio.wait((carrying, ended), return_when=asyncio.FIRST_COMPLETED)
-        if not carrying.done():
-            raise FenceLostError(stream=tenure.lease.stream, token=tenure.lease.token)
-        return carrying.result()
-    finally:
-        ended.cancel()
-        carrying.cancel()
-        await asyncio.gather(carrying, ended, return_exceptions=True)

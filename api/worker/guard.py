@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 
 from ...domain.event import Fence
 from ...domain.ports import (
@@ -51,13 +51,15 @@ class GuardedPlatform:
         """See `Platform.announce`; it is told once."""
         async with self._announcing:
             if self._announced != (target, fence):
-                async with self._change():
+                await self._pass()
+                with self._change():
                     await self._platform.announce(target, fence)
                 self._announced = target, fence
 
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """See `Platform.prepare`."""
-        async with self._change():
+        await self._pass()
+        with self._change():
             await self._platform.prepare(effect, workspace, source)
 
     async def run(self, effect: Effect, launch: Launch) -> Ended:
@@ -67,12 +69,14 @@ class GuardedPlatform:
 
     async def stop(self, effect: Effect) -> None:
         """See `Platform.stop`."""
-        async with self._change():
+        await self._pass()
+        with self._change():
             await self._platform.stop(effect)
 
     async def start(self, effect: Effect, spec: RevisionSpec) -> Sequence[Instance]:
         """See `Platform.start`."""
-        async with self._change():
+        await self._pass()
+        with self._change():
             return await self._platform.start(effect, spec)
 
     async def instances(self, target: str, revision: str) -> Sequence[Instance]:
@@ -81,7 +85,8 @@ class GuardedPlatform:
 
     async def route(self, effect: Effect, route: Route) -> None:
         """See `Platform.route`."""
-        async with self._change():
+        await self._pass()
+        with self._change():
             await self._platform.route(effect, route)
 
     async def routed(self, target: str) -> Route | None:
@@ -106,9 +111,8 @@ class GuardedPlatform:
         if self._is_closed:
             await asyncio.Event().wait()
 
-    @asynccontextmanager
-    async def _change(self) -> AsyncGenerator[None]:
-        await self._pass()
+    @contextmanager
+    def _change(self) -> Generator[None]:
         self._changing += 1
         self._quiet.clear()
         try:

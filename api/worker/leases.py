@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, TypeVar
 
 import structlog
 
@@ -22,6 +23,8 @@ RELIED_ON = 0.8
 """The part of a lease for which its worker relies on it."""
 LOOKS = 30
 """How often in the time of a lease it is looked whether one has to be renewed or given up."""
+
+Result = TypeVar("Result")
 
 _log = structlog.get_logger()
 
@@ -37,15 +40,37 @@ class Tenure:
     def __init__(self, lease: Lease, leases: Leases, until: float) -> None:
         self.lease = lease
         self.until = until
-        self.ended = asyncio.Event()
-        """Set once the lease must not be relied on any more."""
+        self.is_over = False
+        """Whether the lease must not be relied on any more."""
         self._leases = leases
+        self._limit: asyncio.Timeout | None = None
+        """The limit of what is done under the lease and ends with it."""
+
+    def end(self) -> None:
+        """Let nobody rely on the lease any more."""
+        if self.is_over:
+            return
+        self.is_over = True
+        if self._limit is not None:
+            self._limit.reschedule(0)
+
+    async def while_held(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Do some work, which is cancelled with the lease. Errors: FenceLostError in that case."""
+        try:
+            async with asyncio.timeout(0 if self.is_over else None) as self._limit:
+                return await work
+        except TimeoutError:
+            if not self.is_over:
+                raise
+            raise self._lost() from None
+        finally:
+            self._limit = None
 
     def require(self) -> None:
         """Pass while the lease holds. Errors: FenceLostError."""
-        if self.ended.is_set() or self._leases.now() >= self.until:
-            self.ended.set()
-            raise FenceLostError(stream=self.lease.stream, token=self.lease.token)
+        if self.is_over or self._leases.now() >= self.until:
+            self.end()
+            raise self._lost()
 
     async def assure(self) -> None:
         """Pass while the lease holds for a good while yet, renewed if need be.
@@ -56,6 +81,9 @@ class Tenure:
         if self._leases.is_to_be_renewed(self):
             await self._leases.renew()
             self.require()
+
+    def _lost(self) -> FenceLostError:
+        return FenceLostError(stream=self.lease.stream, token=self.lease.token)
 
 
 class Leases:
@@ -115,7 +143,7 @@ class Leases:
     def drop(self, tenure: Tenure) -> None:
         """Rely on a lease no more, nor renew it."""
         self._held.pop(tenure.lease, None)
-        tenure.ended.set()
+        tenure.end()
 
     def is_to_be_renewed(self, tenure: Tenure) -> bool:
         """Say whether so much of a lease has gone that it should have been renewed."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from ...domain.commands import FinishStage
 from ...domain.deployment import Deployment
@@ -107,11 +109,14 @@ class Owner:
                     self._act(deployment, target, where)
                     await self._wait(deployment, target)
         finally:
-            if self._keeping:
-                self._keeping.cancel()
-                await asyncio.gather(self._keeping, return_exceptions=True)
-            for attempt in self._tries.values():
-                await attempt.drop()
+            await self._drop_all()
+
+    async def _drop_all(self) -> None:
+        left: list[asyncio.Task[Any]] = [attempt.drop() for attempt in self._tries.values()]
+        if self._keeping:
+            self._keeping.cancel()
+            left.append(self._keeping)
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _look(self) -> tuple[Deployment, Target, Environment]:
         streams = self._shop.streams
@@ -236,13 +241,9 @@ class Owner:
             looks.append(self._next_look)
         at = min((look for look in looks if look), default=clock.now())
         seconds = max((at - clock.now()).total_seconds(), RETRY_SECONDS)
-        waking = asyncio.ensure_future(self._wake.wait())
-        sleeping = asyncio.ensure_future(clock.sleep(seconds))
-        try:
-            await asyncio.wait((waking, sleeping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waking.cancel()
-            sleeping.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
 
 def _is_routing(stage: PlannedStage) -> bool:

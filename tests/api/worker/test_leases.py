@@ -81,7 +81,7 @@ async def test_a_lease_is_relied_on_for_four_fifths_of_it(leases: Leases, watch:
     watch.pass_by(0.02)
     with pytest.raises(FenceLostError, match="d0"):
         tenure.require()
-    assert tenure.ended.is_set()
+    assert tenure.is_over
 
 
 async def test_it_counts_from_when_it_was_asked_for(
@@ -122,7 +122,7 @@ async def test_what_others_have_by_now_is_given_up_at_once(
     watch.pass_by(5)
     await leases.renew()
     kept.require()
-    assert lost.ended.is_set()
+    assert lost.is_over
     with pytest.raises(FenceLostError):
         lost.require()
 
@@ -205,10 +205,52 @@ async def test_left_to_itself_it_gives_up_what_cannot_be_renewed(
         (tenure,) = await leases.claim(1)
         watch.pass_by(SHORT / 3 + 0.01)
         await until(lambda: bool(queue.renewed))
-        assert not tenure.ended.is_set()
+        assert not tenure.is_over
         watch.pass_by(SHORT / 2)
-        async with asyncio.timeout(LONG):
-            await tenure.ended.wait()
+        await until(lambda: tenure.is_over)
+
+
+async def test_what_is_done_under_a_lease_ends_with_it(leases: Leases) -> None:
+    (tenure,) = await leases.claim(1)
+    carried = asyncio.create_task(tenure.while_held(asyncio.sleep(LONG)))
+    await asyncio.sleep(0)
+    leases.drop(tenure)
+    leases.drop(tenure)
+    with pytest.raises(FenceLostError, match="d0"):
+        await carried
+
+
+async def test_under_a_lease_that_is_over_nothing_is_waited_for(leases: Leases) -> None:
+    (tenure,) = await leases.claim(1)
+    leases.drop(tenure)
+    with pytest.raises(FenceLostError, match="d0"):
+        await tenure.while_held(asyncio.sleep(LONG))
+
+
+async def test_what_was_done_before_its_lease_ended_is_done(leases: Leases) -> None:
+    (tenure,) = await leases.claim(1)
+    assert await tenure.while_held(asyncio.sleep(0, "done")) == "done"
+    leases.drop(tenure)
+
+
+async def test_a_failure_under_a_lease_stays_what_it_is(leases: Leases) -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise TimeoutError
+
+    (tenure,) = await leases.claim(1)
+    with pytest.raises(TimeoutError):
+        await tenure.while_held(fail())
+
+
+async def test_who_is_called_off_under_a_lease_has_not_lost_it(leases: Leases) -> None:
+    (tenure,) = await leases.claim(1)
+    carried = asyncio.create_task(tenure.while_held(asyncio.sleep(LONG)))
+    await asyncio.sleep(0)
+    carried.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await carried
+    assert not tenure.is_over
 
 
 @asynccontextmanager

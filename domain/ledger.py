@@ -165,7 +165,7 @@ class Door:
 
     async def _append(self, visit: Visit) -> Receipt:
         appended = await self._log.append(visit.transaction.append(visit.streams.versions))
-        self.streams.learn(appended.events)
+        self.streams.stored(appended.events)
         return _receipt(appended)
 
     async def _changed_nothing(self, stream: str, reference: CommandRef | None) -> Receipt:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
@@ -26,6 +26,8 @@ class Loaded(NamedTuple):
 
     state: Aggregate
     last_at: datetime | None
+    is_moving: bool = False
+    """Whether it had moved on when it was read: others write to it, of which is not heard here."""
 
 
 class Streams:
@@ -56,7 +58,7 @@ class Streams:
     async def into(self, transaction: Transaction, *streams: str) -> None:
         """Load streams into a transaction that will write to them."""
         for loaded in await asyncio.gather(*map(self._caught_up, streams)):
-            transaction.load(*loaded)
+            transaction.load(loaded.state, loaded.last_at)
 
     async def seen(self, kind: type[Kind], stream: str) -> Kind:
         """Return a stream's state as it was last seen; the log is asked only for what never was."""
@@ -67,11 +69,27 @@ class Streams:
 
     async def at_hand(self, transaction: Transaction, *streams: str) -> None:
         """Load streams into a transaction as they were last seen; what has moved is a conflict."""
+        unseen = [stream for stream in streams if stream not in self._cache]
+        if unseen:
+            await self.into(transaction, *unseen)
         for stream in streams:
-            transaction.load(*(self._cache.get(stream) or await self._caught_up(stream)))
+            if loaded := self._cache.get(stream):
+                transaction.load(loaded.state, loaded.last_at)
+
+    def is_moving(self, stream: str) -> bool:
+        """Say whether what is at hand of a stream had moved on when it was read."""
+        return stream in self._cache and self._cache[stream].is_moving
+
+    def stored(self, events: Sequence[Recorded]) -> None:
+        """Fold what this process has just stored, also into the streams that begin with it."""
+        for recorded in events:
+            stream = recorded.header.stream
+            if recorded.header.stream_version == 1 and stream not in self._cache:
+                self._cache[stream] = Loaded(empty(stream), None)
+        self.learn(events)
 
     def learn(self, events: Iterable[Recorded]) -> None:
-        """Fold what was just stored, or was followed, into what is at hand; again: nothing."""
+        """Fold what was followed into what is at hand; again: nothing."""
         for recorded in events:
             header = recorded.header
             if header.stream in self._loading:
@@ -95,7 +113,7 @@ class Streams:
             while True:
                 loaded = self._cache.get(stream) or Loaded(empty(stream), None)
                 newer = await self._log.stream(stream, after=loaded.state.version)
-                loaded = self._keep(stream, loaded, newer)
+                loaded = self._keep(stream, self._noticed(stream, loaded, newer), newer)
                 # What was followed meanwhile had nothing to be folded into.
                 if loaded.state.version >= self._heard.get(stream, 0):
                     return loaded
@@ -105,12 +123,19 @@ class Streams:
                 del self._loading[stream]
                 self._heard.pop(stream, None)
 
+    def _noticed(self, stream: str, loaded: Loaded, newer: Sequence[Recorded]) -> Loaded:
+        """Note of a state whether it was behind the log, also after what was heard meanwhile."""
+        known = self._cache.get(stream)
+        if known and newer and known.state.version < newer[-1].originator_version:
+            return loaded._replace(is_moving=True)
+        return loaded
+
     def _keep(self, stream: str, loaded: Loaded, newer: Iterable[Recorded]) -> Loaded:
-        state, last_at = loaded
+        state, last_at, is_moving = loaded
         for recorded in newer:
             state = fold(state, recorded.fact)
             last_at = recorded.header.occurred_at
-        loaded = Loaded(state, last_at)
+        loaded = Loaded(state, last_at, is_moving)
         known = self._cache.get(stream)
         if state.version and (known is None or known.state.version <= state.version):
             self._cache[stream] = loaded
@@ -144,8 +169,10 @@ class Reading:
         return state
 
     async def into(self, transaction: Transaction, *streams: str) -> None:
-        """Load streams into a transaction that will write to them, so as the log has them now."""
-        await self._streams.into(transaction, *streams)
+        """Load streams into a transaction that will write to them."""
+        seen = [] if self._is_fresh else [s for s in streams if not self._streams.is_moving(s)]
+        await self._streams.at_hand(transaction, *seen)
+        await self._streams.into(transaction, *[name for name in streams if name not in seen])
         for name in streams:
             # What was decided on before stays what the decision rests on.
             self.versions.setdefault(name, transaction.states[name].version)

@@ -79,6 +79,11 @@ class Transaction:
             raise TypeError(stream)
         return state
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """The versions of the loaded streams after what is recorded so far."""
+        return {stream: state.version for stream, state in self.states.items()}
+
     def record(self, stream: str, event: Event) -> None:
         """Add an event to a loaded stream; those after it in this command are caused by it."""
         before = self.states.get(stream) or empty(stream)

@@ -174,7 +174,7 @@ class Keeper:
         transaction.fence = Fence(before.held_at, lease.token)
         await self._streams.into(transaction, before.stream)
         transaction.record(before.stream, restored)
-        self._streams.learn((await self._log.append(transaction.append())).events)
+        self._streams.stored((await self._log.append(transaction.append())).events)
 
     def _is_paused(self, name: str) -> bool:
         _, until = self._pauses.get(name, (0.0, None))

@@ -1,10 +1,11 @@
 """Owner: carries one deployment to its end; its lease is its right to do so.
 
-It begins with what the log says, records what the process manager wants, performs the stages that
-the log says are running, and records how they ended. In between it has its states in memory: what
-others write reaches them as the worker follows the log, and what has not yet is found out at the
-append, which compares versions. All that can be lost at any moment: the next owner starts from the
-log and observes before it acts.
+It records what the process manager wants, performs the stages that the log says are running, and
+records how they ended. It has its states in memory: what others write reaches them as the worker
+follows the log, and what has not yet is found out at the append, which compares versions. Nothing
+rests on memory alone: an owner asks the log before it waits or goes on with what another has begun,
+and what nobody has begun yet is not begun before an append has compared all that it rests on. All
+that is in memory can be lost at any moment: the next owner observes before it acts.
 """
 
 from __future__ import annotations
@@ -14,17 +15,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...domain.commands import FinishStage
-from ...domain.deployment import Deployment
+from ...domain.deployment import Deployment, StageStatus
 from ...domain.environment import Environment
 from ...domain.environment import stream_of as environment_stream
 from ...domain.errors import ConflictError, OutcomeUnknownError
 from ...domain.event import Fence, Recorded
 from ...domain.plan import PlannedStage
 from ...domain.ports import Effect, EffectKey, Log
-from ...domain.processes.rollout import next_look
 from ...domain.processes.settling import current, finish, settle
 from ...domain.stages import MonitorSpec, Outside, RestoreSpec, SwitchSpec, Work
 from ...domain.streams import Streams
@@ -53,6 +53,14 @@ class Workshop:
     on_end: Callable[[Deployment, Target, Environment], None]
 
 
+class Standing(NamedTuple):
+    """What an owner decides on and acts by, as it is after what it has decided."""
+
+    deployment: Deployment
+    target: Target
+    where: Environment
+
+
 class Owner:
     """One deployment under one lease."""
 
@@ -60,17 +68,24 @@ class Owner:
         self.tenure = tenure
         self._lease = tenure.lease
         self._platform = GuardedPlatform(workshop.outside.platform, tenure)
+        self._outside = replace(workshop.outside, platform=self._platform)
+        self._clock = workshop.outside.clock
         self._shop = workshop
         self._keeper = keeper
         self._wake = asyncio.Event()
         self._tries: dict[tuple[str, int], Attempt] = {}
         self._keeping: asyncio.Task[None] | None = None
         self._is_leaving = False
-        self._is_behind = True
+        self._is_behind = False
         """Whether the log has to be asked before anything else is done."""
+        self._is_certain = False
+        """Whether the log has been asked under this lease, or has taken what was decided."""
         self._decided_on: dict[str, int] = {}
         """The versions of the streams when they were last looked at."""
-        self._next_look: datetime = workshop.outside.clock.now()
+        self._look_at: datetime | None = None
+        """When to look again if nothing happens."""
+        self._keep_at = self._clock.now()
+        """When to look again whether what is live runs."""
 
     def hear(self, recorded: Recorded) -> None:
         """Look again where an event is newer than what was decided on."""
@@ -96,18 +111,15 @@ class Owner:
                     if self._keeping:
                         await asyncio.wait([self._keeping])
                     return False
-                deployment, target, where = await self._look()
-                if not deployment.is_final:
-                    transaction = await self._decide(deployment, target, where)
-                    if not transaction.is_empty and not await self._is_stored(transaction):
-                        continue
-                    deployment, target = current(transaction, deployment.id)
-                if deployment.is_final:
-                    self._shop.on_end(deployment, target, where)
+                standing = await self._settled()
+                if standing is None:
+                    continue
+                if standing.deployment.is_final:
+                    self._shop.on_end(*standing)
                     return True
                 if not self._is_leaving:
-                    self._act(deployment, target, where)
-                    await self._wait(deployment, target)
+                    self._act(standing)
+                    await self._wait(standing)
         finally:
             await self._drop_all()
 
@@ -118,54 +130,61 @@ class Owner:
             left.append(self._keeping)
         await asyncio.gather(*left, return_exceptions=True)
 
-    async def _look(self) -> tuple[Deployment, Target, Environment]:
-        streams = self._shop.streams
-        if self._is_behind:
-            self._is_behind = False
-            await self._catch_up()
-        deployment = await streams.seen(Deployment, self._lease.stream)
-        plan = deployment.recorded_plan
-        target = await streams.seen(Target, target_stream(plan.target))
-        where = await streams.seen(Environment, environment_stream(plan.environment))
-        self._decided_on = {one.stream: one.version for one in (deployment, target, where)}
-        return deployment, target, where
+    async def _settled(self) -> Standing | None:
+        """Decide and store; return how all stands then, or None where it has to be looked again."""
+        transaction = await self._look()
+        standing = self._standing(transaction)
+        if standing.deployment.is_final:
+            return standing
+        self._decide(transaction, standing)
+        if transaction.is_empty and not self._is_certain:
+            # Nothing is compared then, and waiting would rest on nothing.
+            self._is_behind = True
+            return None
+        if not transaction.is_empty and not await self._is_stored(transaction):
+            return None
+        return self._standing(transaction)
 
-    async def _catch_up(self) -> None:
-        streams = self._shop.streams
-        plan = (await streams.existing(Deployment, self._lease.stream)).recorded_plan
-        await asyncio.gather(
-            streams.load(Target, target_stream(plan.target)),
-            streams.load(Environment, environment_stream(plan.environment)),
+    async def _look(self) -> Transaction:
+        """Return a transaction that rests on what was last seen or, if need be, on the log."""
+        streams, own = self._shop.streams, self._lease.stream
+        transaction = Transaction(now=self._clock.now(), actor=self._shop.actor, lease=self._lease)
+        await streams.at_hand(transaction, own)
+        deployment = transaction.state(Deployment, own)
+        plan = deployment.recorded_plan
+        others = target_stream(plan.target), environment_stream(plan.environment)
+        # What nobody has begun is not begun either before the log has taken it.
+        if self._is_behind or (deployment.started_at and not self._is_certain):
+            self._is_behind, self._is_certain = False, True
+            await streams.into(transaction, own, *others)
+        else:
+            await streams.at_hand(transaction, *others)
+        self._decided_on = transaction.versions
+        return transaction
+
+    def _standing(self, transaction: Transaction) -> Standing:
+        deployment = transaction.state(Deployment, self._lease.stream)
+        plan = deployment.recorded_plan
+        return Standing(
+            deployment,
+            transaction.state(Target, target_stream(plan.target)),
+            transaction.state(Environment, environment_stream(plan.environment)),
         )
 
-    def _act(self, deployment: Deployment, target: Target, where: Environment) -> None:
-        """Start and cancel tries as the log says."""
-        self._begin_tries(deployment, target, where)
-        self._stop_tries(deployment)
-        self._keep(deployment, target)
-
-    async def _decide(
-        self, deployment: Deployment, target: Target, where: Environment
-    ) -> Transaction:
-        shop = self._shop
-        now = shop.outside.clock.now()
-        transaction = Transaction(now=now, actor=shop.actor, lease=self._lease)
-        await shop.streams.at_hand(transaction, deployment.stream, target.stream, where.stream)
-        deployment, target = current(transaction, deployment.id)
+    def _decide(self, transaction: Transaction, standing: Standing) -> None:
+        deployment, target, _ = standing
         if target.holder == deployment.id:
             transaction.fence = Fence(target.held_at, self._lease.token)
         for outcome in self._outcomes(deployment):
             finish(transaction, deployment, outcome)
-        settle(transaction, *current(transaction, deployment.id))
-        return transaction
+        self._look_at = settle(transaction, *current(transaction, deployment.id))
 
     def _outcomes(self, deployment: Deployment) -> list[FinishStage]:
-        running = {stage.name for stage in deployment.running}
-        ended = [o for attempt in self._tries.values() if (o := attempt.outcome)]
         return [
             outcome
-            for outcome in ended
-            if outcome.stage in running
+            for attempt in self._tries.values()
+            if (outcome := attempt.outcome)
+            and deployment.has_status(outcome.stage, StageStatus.RUNNING)
             and deployment.attempts[outcome.stage].number == outcome.attempt
         ]
 
@@ -173,44 +192,55 @@ class Owner:
         """Store what was decided; where it may have been decided on too little, say so."""
         self.tenure.require()
         self._is_behind = True
+        rests_on = {} if self._is_certain else self._decided_on
         try:
-            appended = await self._shop.log.append(transaction.append())
+            appended = await self._shop.log.append(transaction.append(rests_on))
         except ConflictError:
             return False
         except OutcomeUnknownError:
             # The command ids settle it: what was stored after all is answered as known.
-            await self._shop.outside.clock.sleep(RETRY_SECONDS)
+            await self._clock.sleep(RETRY_SECONDS)
             return False
-        self._shop.streams.learn(appended.events)
+        self._shop.streams.stored(appended.events)
         if appended.known:
             return False
-        self._is_behind = False
-        self._decided_on = {one.stream: one.version for one in transaction.states.values()}
+        self._is_behind, self._is_certain = False, True
+        self._decided_on = transaction.versions
         return True
 
-    def _begin_tries(self, deployment: Deployment, target: Target, where: Environment) -> None:
-        running = {(s.name, deployment.attempts[s.name].number): s for s in deployment.running}
+    def _act(self, standing: Standing) -> None:
+        """Start and cancel tries as the log says."""
+        self._begin_tries(standing)
+        self._stop_tries(standing.deployment)
+        self._keep(standing)
+
+    def _begin_tries(self, standing: Standing) -> None:
+        attempts = standing.deployment.attempts
+        running = {(s.name, attempts[s.name].number): s for s in standing.deployment.running}
         for key in [key for key in self._tries if key not in running]:
             del self._tries[key]
         for key, stage in running.items():
             if key not in self._tries and not (self._is_keeping and _is_routing(stage)):
-                work = self._work(deployment, target, where, stage)
-                self._tries[key] = Attempt(work, self._wake.set)
+                self._tries[key] = Attempt(self._work(standing, stage), self._wake.set)
 
     def _stop_tries(self, deployment: Deployment) -> None:
+        if not deployment.is_stopping:
+            return
         forward = {stage.name for stage in deployment.recorded_plan.stages}
         for (stage, _), attempt in self._tries.items():
-            if deployment.is_stopping and stage in forward:
+            if stage in forward:
                 attempt.stop()
 
-    def _keep(self, deployment: Deployment, target: Target) -> None:
+    def _keep(self, standing: Standing) -> None:
         """See to it that what is live runs, while no try decides where requests go."""
-        is_deciding = any(isinstance(s.spec, (*_ROUTING, MonitorSpec)) for s in deployment.running)
-        now = self._shop.outside.clock.now()
-        if is_deciding or self._is_keeping or not target.live or target.holder != deployment.id:
+        deployment, target, _ = standing
+        if self._is_keeping or not _is_served(standing):
             return
-        if now >= self._next_look:
-            self._next_look = now + timedelta(seconds=LOOK_SECONDS)
+        if any(isinstance(s.spec, (*_ROUTING, MonitorSpec)) for s in deployment.running):
+            return
+        now = self._clock.now()
+        if now >= self._keep_at:
+            self._keep_at = now + timedelta(seconds=LOOK_SECONDS)
             look = self._keeper.keep(target.name, self.tenure, deployment.id)
             self._keeping = asyncio.create_task(look)
             self._keeping.add_done_callback(lambda _: self._wake.set())
@@ -219,9 +249,8 @@ class Owner:
     def _is_keeping(self) -> bool:
         return self._keeping is not None and not self._keeping.done()
 
-    def _work(
-        self, deployment: Deployment, target: Target, where: Environment, stage: PlannedStage
-    ) -> Work:
+    def _work(self, standing: Standing, stage: PlannedStage) -> Work:
+        deployment, target, where = standing
         number = deployment.attempts[stage.name].number
         effect = Effect(
             key=EffectKey(deployment.id, stage.name, number),
@@ -229,21 +258,23 @@ class Owner:
             fence=Fence(target.held_at, self._lease.token),
             deadline=deployment.deadline(stage),
         )
-        outside = replace(self._shop.outside, platform=self._platform)
-        return Work(deployment, target, stage, effect, where.document, outside)
+        return Work(deployment, target, stage, effect, where.document, self._outside)
 
-    async def _wait(self, deployment: Deployment, target: Target) -> None:
+    async def _wait(self, standing: Standing) -> None:
         if self._wake.is_set():
             return
-        clock = self._shop.outside.clock
-        looks = [next_look(deployment, target)]
-        if target.live and target.holder == deployment.id:
-            looks.append(self._next_look)
-        at = min((look for look in looks if look), default=clock.now())
-        seconds = max((at - clock.now()).total_seconds(), RETRY_SECONDS)
+        now = self._clock.now()
+        at = self._look_at or now
+        if _is_served(standing):
+            at = min(at, self._keep_at)
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max((at - now).total_seconds(), RETRY_SECONDS)):
                 await self._wake.wait()
+
+
+def _is_served(standing: Standing) -> bool:
+    """Say whether the deployment holds a target at which something is live."""
+    return standing.target.live is not None and standing.target.holder == standing.deployment.id
 
 
 def _is_routing(stage: PlannedStage) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 from ..commands import BeginRollback, End, FinishStage, Reaction, Start, StartStage
 from ..deployment import ENDINGS, Deployment, Status
@@ -16,15 +17,17 @@ from ..transaction import Transaction
 from .rollout import next_look, react
 
 
-def settle(transaction: Transaction, deployment: Deployment, target: Target) -> None:
-    """Record everything that the process manager wants, and when to look again."""
+def settle(transaction: Transaction, deployment: Deployment, target: Target) -> datetime | None:
+    """Record everything that the process manager wants; record and return when to look again."""
     while reactions := react(deployment, target, transaction.now):
         reacted_to = f"{deployment.stream}@{deployment.version}"
         for index, reaction in enumerate(reactions):
             transaction.obey(_identify("rollout", reacted_to, index), cause=reacted_to)
             carry_out(transaction, deployment, reaction)
         deployment, target = current(transaction, deployment.id)
-    transaction.look_again(deployment.stream, next_look(deployment, target))
+    at = next_look(deployment, target)
+    transaction.look_again(deployment.stream, at)
+    return at
 
 
 def finish(transaction: Transaction, deployment: Deployment, outcome: FinishStage) -> None:

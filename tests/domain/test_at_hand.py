@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from shipslog.domain.append import Append, Appended
 from shipslog.domain.commands import (
     AbortDeployment,
     DefinePipeline,
@@ -13,7 +14,7 @@ from shipslog.domain.commands import (
 from shipslog.domain.definition import Definition
 from shipslog.domain.deployment import Deployment
 from shipslog.domain.environment import Environment
-from shipslog.domain.errors import StateConflictError
+from shipslog.domain.errors import ConflictError, StateConflictError
 from shipslog.domain.event import Recorded
 from shipslog.domain.ledger import Door
 
@@ -41,6 +42,31 @@ async def test_what_others_have_written_meanwhile_is_decided_on() -> None:
     assert newest.recorded_plan.stages[-1].name == "more"
 
 
+async def test_what_others_write_to_is_read_before_it_is_decided_on_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story = Story()
+    await story.begin(COMMANDS_ONLY)
+    door = Door(story.ledger, story.clock, story.ledger)
+    refused, append = 0, story.ledger.append
+
+    async def counted(one: Append) -> Appended:
+        nonlocal refused
+        try:
+            return await append(one)
+        except ConflictError:
+            refused += 1
+            raise
+
+    monkeypatch.setattr(story.ledger, "append", counted)
+    request = RequestDeployment(pipeline="web", version="2.0.0", environment="staging")
+    for so_far in (0, 1, 1):
+        await door.carry_out(request, ALICE)
+        assert refused == so_far
+        await story.request()
+        refused = so_far
+
+
 async def test_what_is_at_hand_need_not_be_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -55,4 +81,4 @@ async def test_what_is_at_hand_need_not_be_read(
 
     monkeypatch.setattr(story.ledger, "stream", noted)
     await story.request("2.0.0")
-    assert sorted(asked) == ["environment:staging", "target:staging/web"]
+    assert asked == []

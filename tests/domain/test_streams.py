@@ -58,6 +58,55 @@ async def test_what_is_followed_need_not_be_read(events: Sequence[Recorded]) -> 
     assert await streams.load(Deployment, stream) == seen
 
 
+async def test_what_was_stored_here_need_not_be_read(events: Sequence[Recorded]) -> None:
+    shelf = Shelf(events)
+    streams, stream = streams_of(shelf), events[0].header.stream
+    streams.stored(events[:2])
+    streams.stored(events[2:])
+    seen = await streams.seen(Deployment, stream)
+    assert (seen.version, shelf.reads) == (len(events), 0)
+    assert await streams.load(Deployment, stream) == seen
+
+
+async def test_what_is_only_followed_is_not_kept(events: Sequence[Recorded]) -> None:
+    shelf = Shelf(events)
+    streams, stream = streams_of(shelf), events[0].header.stream
+    streams.learn(events)
+    await streams.seen(Deployment, stream)
+    assert shelf.reads == 1
+
+
+async def test_what_moves_unheard_is_known_to_move(events: Sequence[Recorded]) -> None:
+    shelf = Shelf(events[:1])
+    streams, stream = streams_of(shelf), events[0].header.stream
+    await streams.load(Deployment, stream)
+    streams.learn(events[1:2])
+    shelf.events = events[:2]
+    await streams.load(Deployment, stream)
+    assert not streams.is_moving(stream)
+    shelf.events = events
+    await streams.load(Deployment, stream)
+    assert streams.is_moving(stream)
+
+
+async def test_what_is_heard_while_it_is_read_does_not_move_unheard(
+    events: Sequence[Recorded],
+) -> None:
+    shelf = Shelf(events[:1])
+    streams, stream = streams_of(shelf), events[0].header.stream
+    await streams.load(Deployment, stream)
+    shelf.asked.clear()
+    shelf.may_answer.clear()
+    shelf.events = events
+    loading = asyncio.create_task(streams.load(Deployment, stream))
+    async with asyncio.timeout(60):
+        await shelf.asked.wait()
+        streams.learn(events[1:])
+        shelf.may_answer.set()
+        await loading
+    assert not streams.is_moving(stream)
+
+
 async def test_what_is_followed_while_it_is_read_is_not_missed(events: Sequence[Recorded]) -> None:
     shelf = Shelf(events[:1])
     streams, stream = streams_of(shelf), events[0].header.stream

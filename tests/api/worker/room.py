@@ -83,10 +83,14 @@ class Room:
 
     async def begin(self, *stages: dict[str, Any]) -> None:
         """Define what is deployed, and put a worker to it."""
+        await self.define(*stages)
+        self.start()
+
+    async def define(self, *stages: dict[str, Any]) -> None:
+        """Define what is deployed, and where."""
         platform = {"kind": "processes", "routes": {"web": LISTEN}}
         await self.tell(DefineEnvironment(name="staging", document={"platform": platform}))
         await self.tell(DefinePipeline(name="web", document={"stages": list(stages)}))
-        self.start()
 
     def start(self) -> None:
         """Let a worker begin with nothing but the log."""

@@ -24,7 +24,6 @@ from shipslog.domain.deployment import Deployment
 from shipslog.domain.environment import Environment
 from shipslog.domain.ledger import Door
 from shipslog.domain.stages import Outside
-from shipslog.domain.streams import Streams
 from shipslog.domain.target import Target
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
@@ -46,12 +45,11 @@ class Yard:
     def __init__(self, store: PostgresStore, system: str) -> None:
         self._ended: dict[str, asyncio.Future[str]] = {}
         self._numbers = count()
-        streams = Streams(store.log)
         self.actor = Actor(system, Role.ADMIN)
         self.door = Door(store.log, SystemClock(), store.keyring)
         machine = Machine()
         outside = Outside(machine, machine, LocalSecretStore(), store.blobs, SystemClock())
-        workshop = Workshop(store.log, streams, outside, system, self._note)
+        workshop = Workshop(store.log, self.door.streams, outside, system, self._note)
         self.leases = Leases("bench", store.work, LEASE)
         self.worker = Worker(self.leases, workshop, Keeper(workshop))
 

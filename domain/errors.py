@@ -24,6 +24,7 @@ LedgerError
 │   ├── OutcomeUnknownError      503  an error at commit
 │   ├── PlatformUnavailableError
 │   ├── NotYetVisibleError       504
+│   ├── BusyError                503  nothing was stored
 │   └── OverloadedError          503
 ├── FencedError                  somebody else has taken over
 │   ├── FenceLostError           at the log
@@ -212,6 +213,12 @@ class OverloadedError(RetryableError):
     """Too many requests are waiting."""
 
     slug = "overloaded"
+
+
+class BusyError(RetryableError):
+    """Others hold what this needs; nothing was stored."""
+
+    slug = "busy"
 
 
 class FencedError(LedgerError):

@@ -21,7 +21,7 @@ from ...domain.commands import FinishStage
 from ...domain.deployment import Deployment, StageStatus
 from ...domain.environment import Environment
 from ...domain.environment import stream_of as environment_stream
-from ...domain.errors import ConflictError, OutcomeUnknownError
+from ...domain.errors import BusyError, ConflictError, OutcomeUnknownError
 from ...domain.event import Fence, Recorded
 from ...domain.plan import PlannedStage
 from ...domain.ports import Effect, EffectKey, Log
@@ -197,7 +197,7 @@ class Owner:
             appended = await self._shop.log.append(transaction.append(rests_on))
         except ConflictError:
             return False
-        except OutcomeUnknownError:
+        except (BusyError, OutcomeUnknownError):
             # The command ids settle it: what was stored after all is answered as known.
             await self._clock.sleep(RETRY_SECONDS)
             return False

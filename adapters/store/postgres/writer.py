@@ -8,6 +8,7 @@ on which anything failed is closed, and every append that was on it is of unknow
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -16,7 +17,7 @@ from functools import partial
 from psycopg.errors import DeadlockDetected, ProtocolViolation, UniqueViolation
 
 from ....domain.append import Appended
-from ....domain.errors import OutcomeUnknownError
+from ....domain.errors import BusyError, OutcomeUnknownError
 from ....domain.event import Recorded
 from ..batch import Batch, Facts
 from ..errors import ClosedLedgerError
@@ -40,6 +41,10 @@ NOTHING_STORED = (UniqueViolation, DeadlockDetected)
 """What was unique is there already; who gave way for a circle of waiting to be broken."""
 ATTEMPTS = 4
 """So often a group is decided anew on newer facts; then each append of it for itself."""
+YIELDS = 3
+"""So often an append that the database took back is sent again, from the second time on alone."""
+FIRST_PAUSE_SECONDS = 0.005
+"""The longest pause before the first of these; each next one may be twice as long."""
 
 
 class Release(Enum):
@@ -76,13 +81,15 @@ class _Task:
 class _Sending:
     """A group on its way: who waits for it, what it names, and what it was decided on."""
 
-    __slots__ = ("attempt", "batch", "facts", "group", "is_stored", "tasks")
+    __slots__ = ("attempt", "batch", "facts", "group", "is_stored", "tasks", "yields")
 
     def __init__(self, tasks: Sequence[_Task], facts: Facts, group: Group) -> None:
         self.tasks = tasks
         self.facts = facts
         self.group = group
         self.attempt = 0
+        self.yields = 0
+        """How often the database has taken it back so far."""
         self.batch = Batch(facts)
         self.is_stored = False
         """Whether the database has said so; its callers may still wait for a flush."""
@@ -146,7 +153,7 @@ class Writer:
     async def append(self, prepared: Prepared) -> Appended:
         """Append durably.
 
-        Errors: those of `Log.append`; StoreUnreachableError where nothing was sent.
+        Errors: those of `Log.append`; BusyError, StoreUnreachableError where nothing was stored.
         """
         if self._is_closed:
             raise ClosedLedgerError
@@ -187,11 +194,12 @@ class Writer:
     def _allowed(self) -> int:
         return AT_ONCE if len(self._queue) >= WORTH_A_SECOND else 1
 
-    def _begin(self, channel: Channel, tasks: Sequence[_Task]) -> None:
+    def _begin(self, channel: Channel, tasks: Sequence[_Task], yields: int = 0) -> None:
         group = Group([task.prepared.append for task in tasks])
         head = max(self._head.position, self._sent_to)
         facts = assumed(group, head, max(self._now(), self._recorded_at))
         sending = _Sending(tasks, facts, group)
+        sending.yields = yields
         self._under_way.append(sending)
         self._send(channel, sending, facts)
 
@@ -230,7 +238,7 @@ class Writer:
                 # somebody else locks what an append needs, in another order.
                 self._known.forget()
                 self._careful = CAREFUL
-                self._try_again(channel, sending, sending.facts)
+                self._yield(channel, sending)
                 return
             if error is not None or not rows:
                 raise error or ProtocolViolation  # noqa: TRY301 - one place gives up
@@ -249,10 +257,27 @@ class Writer:
         sending.attempt += 1
         if sending.attempt <= ATTEMPTS or len(sending.tasks) == 1:
             self._send(channel, sending, facts)
-            return
+        else:
+            self._divide(channel, sending)
+
+    def _divide(self, channel: Channel, sending: _Sending) -> None:
         self._under_way.remove(sending)
         for task in sending.tasks:
-            self._begin(channel, [task])
+            self._begin(channel, [task], yields=sending.yields)
+
+    def _yield(self, channel: Channel, sending: _Sending) -> None:
+        """Send what was taken back once more after a while, but not for ever."""
+        sending.yields += 1
+        if sending.yields > YIELDS:
+            sending.fail(BusyError())
+            self._leave(sending)
+            return
+        again = partial(self._try_again, channel, sending, sending.facts)
+        if sending.yields > 1 and len(sending.tasks) > 1:
+            again = partial(self._divide, channel, sending)
+        # Those who meet again must not do so at the same moment.
+        pause = random.uniform(0, FIRST_PAUSE_SECONDS * 2 ** (sending.yields - 1))  # noqa: S311
+        asyncio.get_running_loop().call_later(pause, again)
 
     def _place(self, sending: _Sending, answer: Answer, head: int) -> None:
         start, events = sending.facts.start, list[Recorded]()

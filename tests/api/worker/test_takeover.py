@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shipslog.domain.append import Append, Appended
 from shipslog.domain.commands import AbortDeployment
 from shipslog.domain.deployment import StageStatus, Status
-from shipslog.domain.errors import OverloadedError
+from shipslog.domain.errors import BusyError, OutcomeUnknownError, OverloadedError, RetryableError
 from shipslog.domain.event import Recorded
 from shipslog.domain.target import Revision
 
@@ -204,6 +205,26 @@ async def test_an_outcome_whose_append_is_refused_is_told_again(room: Room) -> N
     assert ended.status is Status.ABORTED
     assert ended.attempts["deploy.start"].status == "succeeded"
     assert room.machine.fleets == {}
+
+
+@pytest.mark.parametrize("why", [BusyError, OutcomeUnknownError])
+async def test_an_append_that_may_work_later_is_made_by_the_same_owner(
+    room: Room, why: type[RetryableError]
+) -> None:
+    await room.begin(BUILD)
+    store, refused = room.ledger.append, asyncio.Event()
+
+    async def failing(append: Append) -> Appended:
+        if append.lease and not refused.is_set():
+            refused.set()
+            raise why
+        return await store(append)
+
+    room.ledger.append = failing  # type: ignore[method-assign]
+    with capture_logs() as said:
+        assert (await room.deployed("1.0.0")).status is Status.SUCCEEDED
+    assert refused.is_set()
+    assert [line for line in said if line["event"] == "owner_failed"] == []
 
 
 async def test_a_log_that_cannot_be_read_for_a_while_costs_no_worker(room: Room) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import ClassVar
 
 import msgspec
@@ -11,6 +10,9 @@ import msgspec
 from .event import Event, Fact, Personal
 from .plan import Plan, PlannedStage
 from .stages import may_be_repeated
+from .status import FINAL, Cause, StageStatus, Status
+
+__all__ = ["ENDINGS", "FINAL", "Attempt", "Cause", "Deployment", "StageStatus", "Status"]
 
 QUEUE_SECONDS = 24 * 3600.0
 """How long a deployment waits for its target before it is cancelled."""
@@ -19,67 +21,7 @@ START_SECONDS = 60.0
 LOST_ATTEMPTS = 10
 """How often a stage whose result was lost is tried again where it may be, beside its attempts."""
 
-
-class Status(StrEnum):
-    """Where a deployment stands."""
-
-    REQUESTED = "requested"
-    AWAITING_APPROVAL = "awaiting_approval"
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSED = "paused"
-    ROLLING_BACK = "rolling_back"
-    NEEDS_OPERATOR = "needs_operator"
-    REJECTED = "rejected"
-    SUCCEEDED = "succeeded"
-    ROLLED_BACK = "rolled_back"
-    FAILED = "failed"
-    ROLLBACK_FAILED = "rollback_failed"
-    ABORTED = "aborted"
-    CANCELLED = "cancelled"
-    SUPERSEDED = "superseded"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing follows but annotations."""
-        return self in FINAL
-
-
-FINAL = frozenset(
-    {
-        Status.REJECTED,
-        Status.SUCCEEDED,
-        Status.ROLLED_BACK,
-        Status.FAILED,
-        Status.ROLLBACK_FAILED,
-        Status.ABORTED,
-        Status.CANCELLED,
-        Status.SUPERSEDED,
-    }
-)
-
-
-class StageStatus(StrEnum):
-    """Where a stage stands. Failed is decided, errored could not be decided."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    ERRORED = "errored"
-    SKIPPED = "skipped"
-    CANCELLED = "cancelled"
-
-
 _FAILED = (StageStatus.FAILED, StageStatus.ERRORED)
-
-
-class Cause(StrEnum):
-    """Why a deployment is undone."""
-
-    STAGE_FAILED = "stage_failed"
-    ABORT = "abort"
-    ROLLBACK = "rollback"
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):

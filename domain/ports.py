@@ -314,6 +314,12 @@ class ProbeAnswer(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class SecretRef(msgspec.Struct, frozen=True):
+    """Names a secret, `env:NAME` or `file:PATH`; its value is stored nowhere."""
+
+    secret: str
+
+
 class SecretStore(Protocol):
     """Gives a secret's value at the moment of use."""
 

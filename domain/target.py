@@ -12,7 +12,7 @@ import msgspec
 
 from .event import Event, Fact
 from .health import HealthPolicy
-from .secret import SecretRef
+from .ports import SecretRef
 
 HEALTHY_KEPT = 50
 FINISHED_KEPT = 1000

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Strict, Tag
 
-from ..secret import SecretRef
+from ..ports import SecretRef
 from .document import Written
 from .fields import Text, refuse
 from .parsing import Json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..secret import SecretRef
+from ..ports import SecretRef
 from .work import Outcome, Work
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ..health import HealthPolicy
-from ..ports import Instance, RevisionSpec, SecretStore
-from ..secret import SecretRef
+from ..ports import Instance, RevisionSpec, SecretRef, SecretStore
 from ..target import Place, Revision, Target
 from .work import Outcome, Work, deaths, failed, launch, revision_id, succeeded
 

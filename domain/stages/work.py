@@ -20,9 +20,9 @@ from ..ports import (
     Launch,
     Platform,
     Probe,
+    SecretRef,
     SecretStore,
 )
-from ..secret import SecretRef
 
 if TYPE_CHECKING:
     from ..deployment import Deployment

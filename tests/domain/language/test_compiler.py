@@ -16,7 +16,7 @@ from shipslog.domain.language.compiler import (
 from shipslog.domain.language.environment import EnvironmentDocument
 from shipslog.domain.language.pipeline import Pipeline
 from shipslog.domain.plan import levels
-from shipslog.domain.secret import SecretRef
+from shipslog.domain.ports import SecretRef
 from shipslog.domain.stages import CheckSpec, RunSpec, WaitSpec
 
 from .pipelines import DEPLOY, IN_PYTHON, LINT, VERIFY, WEB, of, plan_of, wait, with_stage

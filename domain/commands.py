@@ -73,7 +73,7 @@ class RollbackDeployment(Command):
 
 
 class RetryDeployment(Command):
-    """Do a finished deployment once more, as a new one linked to it."""
+    """Try again: what needs an operator, or a finished deployment as a new one linked to it."""
 
     permission = Permission.DEPLOYMENT_RETRY
     deployment: str
@@ -104,6 +104,7 @@ class FinishStage(Reaction, frozen=True, kw_only=True):
     message: str | None = None
     output: str | None = None
     lost: bool = False
+    unknown: bool = False
     facts: tuple[Event, ...] = ()
 
 

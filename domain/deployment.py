@@ -20,6 +20,8 @@ START_SECONDS = 60.0
 """How long a deployment that holds its target may take to begin."""
 LOST_ATTEMPTS = 10
 """How often a stage whose result was lost is tried again where it may be, beside its attempts."""
+OPERATOR_SECONDS = 24 * 3600.0
+"""How long a deployment waits for an operator before it is undone."""
 
 _FAILED = (StageStatus.FAILED, StageStatus.ERRORED)
 
@@ -38,6 +40,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Whether it was lost with the platform."""
     lost: int = 0
     """How many tries so far were."""
+    is_unknown: bool = False
+    """Whether nobody can know what it did, and no operator has said what follows."""
+    again_at: datetime | None = None
+    """When an operator has asked for another try, where this one was unknown."""
 
 
 class Deployment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -103,6 +109,20 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         message: str | None = None
         output: str | None = None
         lost: bool = False
+
+    class OperatorNeeded(Event, frozen=True):
+        """Nobody can know what a try did, and it must not be done twice: a person decides."""
+
+        TOPIC: ClassVar[str] = "deployment.operator_needed"
+        stage: str
+        attempt: int
+        message: str | None = None
+
+    class RetryRequested(Event, frozen=True):
+        """An operator wants another try of what nobody knows."""
+
+        TOPIC: ClassVar[str] = "deployment.retry_requested"
+        reason: Personal | None = None
 
     class AbortRequested(Event, frozen=True):
         """Somebody wants it ended and undone."""
@@ -221,14 +241,32 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return next((s for s in self.recorded_plan.stages if self.has_failed_for_good(s)), None)
 
     def has_failed_for_good(self, stage: PlannedStage) -> bool:
-        """Say whether a stage failed and has no attempt left."""
-        return self.has_status(stage.name, *_FAILED) and self.next_attempt_at(stage) is None
+        """Say whether a stage failed and has no attempt left, and no operator is asked about it."""
+        failed = self.has_status(stage.name, *_FAILED) and self.next_attempt_at(stage) is None
+        return failed and stage not in self.unknown
+
+    @property
+    def unknown(self) -> list[PlannedStage]:
+        """Stages of whose newest try nobody can know what it did, until an operator decides."""
+        if self.status is not Status.NEEDS_OPERATOR:
+            return []
+        stages = self.undo if self.is_undoing else self.stages
+        return [s for s in stages if (a := self.attempts.get(s.name)) and a.is_unknown]
+
+    @property
+    def operator_deadline(self) -> datetime | None:
+        """When an operator must have decided; None where none is needed."""
+        ended = (self.attempts[stage.name].ended_at for stage in self.unknown)
+        first = min((at for at in ended if at), default=None)
+        return first and first + timedelta(seconds=OPERATOR_SECONDS)
 
     def next_attempt_at(self, stage: PlannedStage) -> datetime | None:
         """Return when a failed stage is tried again; None where it is not."""
         attempt = self.attempts.get(stage.name)
         if attempt is None or attempt.ended_at is None:
             return None
+        if attempt.is_unknown or attempt.again_at:
+            return attempt.again_at
         if attempt.status is StageStatus.ERRORED and not may_be_repeated(stage.spec):
             return None
         if attempt.is_lost:
@@ -296,6 +334,18 @@ def _changes(deployment: Deployment, fact: Fact) -> dict[str, object]:
         case Deployment.Ended():
             return {"status": event.status, "completed_at": fact.at}
         case _:
+            return _left_to_people(deployment, fact)
+
+
+def _left_to_people(deployment: Deployment, fact: Fact) -> dict[str, object]:
+    match fact.event:
+        case Deployment.OperatorNeeded(stage=stage):
+            unknown = msgspec.structs.replace(deployment.attempts[stage], is_unknown=True)
+            attempts = {**deployment.attempts, stage: unknown}
+            return {"attempts": attempts, "status": Status.NEEDS_OPERATOR}
+        case Deployment.RetryRequested():
+            return _tried_again(deployment, fact)
+        case _:
             return {}
 
 
@@ -308,6 +358,16 @@ def _requested(event: Deployment.Requested, fact: Fact) -> dict[str, object]:
         "retry_of": event.retry_of,
         "is_limited": event.is_limited,
     }
+
+
+def _tried_again(deployment: Deployment, fact: Fact) -> dict[str, object]:
+    again = {"is_unknown": False, "again_at": fact.at}
+    wanted = {
+        stage.name: msgspec.structs.replace(deployment.attempts[stage.name], **again)
+        for stage in deployment.unknown
+    }
+    status = Status.ROLLING_BACK if deployment.is_undoing else Status.RUNNING
+    return {"attempts": {**deployment.attempts, **wanted}, "status": status}
 
 
 def _begun(deployment: Deployment, fact: Fact, event: Deployment.StageStarted) -> Attempt:

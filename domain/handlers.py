@@ -134,8 +134,13 @@ async def rollback_deployment(command: RollbackDeployment, visit: Visit) -> str:
 
 
 async def retry_deployment(command: RetryDeployment, visit: Visit) -> str:
-    """Carry out a finished deployment's plan once more, as a new deployment linked to it."""
+    """Try again what needs an operator; of a finished one, its plan as a new one linked to it."""
     before = await _known_deployment(command.deployment, visit)
+    if before.status is Status.NEEDS_OPERATOR:
+        await visit.streams.into(visit.transaction, before.stream)
+        visit.transaction.record(before.stream, Deployment.RetryRequested(reason=visit.reason))
+        visit.transaction.look_again(before.stream, visit.transaction.now)
+        return before.stream
     if not before.is_final:
         raise _conflict(before, "be retried")
     plan = before.recorded_plan
@@ -156,6 +161,8 @@ HANDLERS: dict[type[Command], Callable[[Any, Visit], Awaitable[str]]] = {
 
 def legal_actions(deployment: Deployment) -> list[str]:
     """Return what a person may do with a deployment as it stands."""
+    if deployment.status is Status.NEEDS_OPERATOR:
+        return ["retry"] if deployment.is_undoing else ["retry", "abort", "rollback"]
     if not deployment.is_final:
         return ["abort", "rollback"]
     return ["retry", "rollback"] if deployment.status is Status.SUCCEEDED else ["retry"]

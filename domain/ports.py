@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
@@ -215,12 +216,33 @@ class Traffic(msgspec.Struct, frozen=True):
     """Quantiles `p50 p90 p99` of the newest requests, milliseconds."""
 
 
+class FenceClass(StrEnum):
+    """What a platform promises of an effect of which nobody knows whether it took place.
+
+    The first three may be asked again under the same effect key; the last must not be.
+    """
+
+    FENCED = "fenced"
+    """It refuses a lower fence, and does the same effect key only once."""
+    IDEMPOTENT = "idempotent"
+    """It does the same effect key only once."""
+    OBSERVABLE = "observable"
+    """It shows what has become of an effect before it is asked for again."""
+    NONE = "none"
+    """Nothing: an operator has to decide."""
+
+
 class Platform(Protocol):
     """Where services run. Every change is fenced per target and idempotent by its effect key.
 
     Errors: FenceRefusedError for a lower fence than the target has seen; PlatformUnavailableError
     where the platform cannot be reached (retryable; nothing may be assumed about the effect).
     """
+
+    @property
+    def fence_class(self) -> FenceClass:
+        """What may be done where nobody knows whether an effect took place."""
+        ...
 
     async def announce(self, target: str, fence: Fence) -> None:
         """Let everything under a lower fence be refused at a target from now on; again: nothing.

@@ -67,7 +67,7 @@ async def rollback_deployment(call: Call) -> web.StreamResponse:
     gives=_ACCEPTED,
 )
 async def retry_deployment(call: Call) -> web.StreamResponse:
-    """Do a finished deployment once more, as a new one linked by `retry_of`."""
+    """Try again what needs an operator; a finished one as a new one linked by `retry_of`."""
     return await _carry_out(call, RetryDeployment)
 
 

@@ -14,14 +14,14 @@ from ...domain.deployment import StageStatus
 from ...domain.errors import FencedError, LedgerError, PlatformUnavailableError
 from ...domain.stages import (
     CANCEL,
-    PERFORM,
     Outcome,
     RetireSpec,
     RunSpec,
     Work,
     looks_outside,
 )
-from ...domain.stages.work import errored, failed
+from ...domain.stages.work import errored
+from . import doubt
 
 GRACE_SECONDS = 5.0
 """What the platform gets beyond a deadline to end processes by it and to tell."""
@@ -75,6 +75,7 @@ class Attempt:
             message=outcome.message,
             output=outcome.output,
             lost=outcome.lost,
+            unknown=outcome.unknown,
             facts=outcome.facts,
         )
 
@@ -111,14 +112,14 @@ class Attempt:
             async with asyncio.timeout(seconds) as self._limit:
                 return await _until_reachable(lambda: _perform(work), work, work.effect.deadline)
         except TimeoutError:
-            return failed(f"It did not end within {work.stage.timeout:g} s.")
+            return doubt.late(work)
 
 
 async def _perform(work: Work) -> Outcome:
     if looks_outside(work.stage.spec):
         # First of all, so that nobody who had this before us changes what is then seen.
         await work.outside.platform.announce(work.effect.target, work.effect.fence)
-    return await PERFORM[type(work.stage.spec)](work.stage.spec, work)
+    return await doubt.perform(work)
 
 
 async def _until_reachable(

@@ -10,6 +10,7 @@ from ...domain.event import Fence
 from ...domain.ports import (
     Effect,
     Ended,
+    FenceClass,
     Instance,
     Launch,
     Platform,
@@ -37,6 +38,11 @@ class GuardedPlatform:
         self._quiet.set()
         self._announcing = asyncio.Lock()
         self._announced: tuple[str, Fence] | None = None
+
+    @property
+    def fence_class(self) -> FenceClass:
+        """See `Platform.fence_class`."""
+        return self._platform.fence_class
 
     async def quiet(self) -> None:
         """Begin nothing any more; return once no change is under way.

@@ -32,6 +32,7 @@ from ...domain.target import Target
 from ...domain.target import stream_of as target_stream
 from ...domain.transaction import Transaction
 from .attempt import Attempt
+from .doubt import Doubts
 from .guard import GuardedPlatform
 from .keeper import LOOK_SECONDS, Keeper
 from .leases import Tenure
@@ -70,6 +71,7 @@ class Owner:
         self._platform = GuardedPlatform(workshop.outside.platform, tenure)
         self._outside = replace(workshop.outside, platform=self._platform)
         self._clock = workshop.outside.clock
+        self._doubts = Doubts(workshop.log, tenure.lease, self._platform)
         self._shop = workshop
         self._keeper = keeper
         self._wake = asyncio.Event()
@@ -107,6 +109,7 @@ class Owner:
             while True:
                 self._wake.clear()
                 if self._is_leaving:
+                    await self._conclude()
                     await self._platform.quiet()
                     if self._keeping:
                         await asyncio.wait([self._keeping])
@@ -130,12 +133,27 @@ class Owner:
             left.append(self._keeping)
         await asyncio.gather(*left, return_exceptions=True)
 
+    async def _conclude(self) -> None:
+        """See what is under way to its end where nobody after us could know what came of it."""
+        while self._doubts.are_possible:
+            self._wake.clear()
+            standing = await self._settled()
+            if standing is None:
+                continue
+            self._begin_tries(standing)
+            self._stop_tries(standing.deployment)
+            if not self._tries:
+                return
+            await self._wake.wait()
+
     async def _settled(self) -> Standing | None:
         """Decide and store; return how all stands then, or None where it has to be looked again."""
         transaction = await self._look()
         standing = self._standing(transaction)
         if standing.deployment.is_final:
             return standing
+        if self._doubts.are_possible:
+            await self._doubts.look(standing.deployment)
         self._decide(transaction, standing)
         if transaction.is_empty and not self._is_certain:
             # Nothing is compared then, and waiting would rest on nothing.
@@ -177,7 +195,8 @@ class Owner:
             transaction.fence = Fence(target.held_at, self._lease.token)
         for outcome in self._outcomes(deployment):
             finish(transaction, deployment, outcome)
-        self._look_at = settle(transaction, *current(transaction, deployment.id))
+        if not (self._is_leaving and self._doubts.are_possible):
+            self._look_at = settle(transaction, *current(transaction, deployment.id))
 
     def _outcomes(self, deployment: Deployment) -> list[FinishStage]:
         return [
@@ -258,7 +277,8 @@ class Owner:
             fence=Fence(target.held_at, self._lease.token),
             deadline=deployment.deadline(stage),
         )
-        return Work(deployment, target, stage, effect, where.document, self._outside)
+        is_inherited = self._doubts.is_inherited(stage.name, number)
+        return Work(deployment, target, stage, effect, where.document, self._outside, is_inherited)
 
     async def _wait(self, standing: Standing) -> None:
         if self._wake.is_set():

@@ -32,7 +32,7 @@ def react(deployment: Deployment, target: Target, now: datetime) -> Sequence[Rea
         return _begin(deployment)
     if deployment.is_undoing:
         return _undo(deployment, now)
-    if deployment.is_stopping:
+    if deployment.is_stopping or _is_given_up(deployment, now):
         return _stop(deployment)
     return _advance(deployment, now)
 
@@ -44,9 +44,26 @@ def next_look(deployment: Deployment, target: Target) -> datetime | None:
     if target.holder != deployment.id:
         return _queue_deadline(deployment)
     instants = [deployment.deadline(stage) for stage in deployment.running]
-    if not deployment.is_stopping or deployment.is_undoing:
+    if deployment.operator_deadline:
+        instants.append(deployment.operator_deadline)
+    elif not deployment.is_stopping or deployment.is_undoing:
         instants += [at for s in deployment.stages if (at := deployment.next_attempt_at(s))]
     return min(instants, default=_start_deadline(deployment))
+
+
+def needs_operator(deployment: Deployment, stage: str) -> bool:
+    """Say whether a person has to decide on a try of which nobody can know what it did.
+
+    What is to be undone anyway is undone, whatever it did.
+    """
+    if deployment.is_undoing:
+        return any(stage == undoing.name for undoing in deployment.undo)
+    return not deployment.is_stopping
+
+
+def _is_given_up(deployment: Deployment, now: datetime) -> bool:
+    deadline = deployment.operator_deadline
+    return deadline is not None and now >= deadline
 
 
 def _wait_in_line(deployment: Deployment, now: datetime) -> Sequence[Reaction]:
@@ -66,6 +83,8 @@ def _begin(deployment: Deployment) -> Sequence[Reaction]:
 
 def _advance(deployment: Deployment, now: datetime) -> Sequence[Reaction]:
     plan = deployment.recorded_plan
+    if deployment.unknown:
+        return ()
     if all(deployment.has_status(stage.name, *_DONE) for stage in plan.stages):
         return (End(ending=Status.SUCCEEDED, outcome_kind="decided"),)
     return _next_tries(deployment, plan.stages, now)
@@ -83,8 +102,12 @@ def _stop(deployment: Deployment) -> Sequence[Reaction]:
 
 def _undo(deployment: Deployment, now: datetime) -> Sequence[Reaction]:
     lost = next((s for s in deployment.undo if deployment.has_failed_for_good(s)), None)
+    if _is_given_up(deployment, now):
+        lost = lost or deployment.unknown[0]
     if lost is not None:
         return () if deployment.running else (_rollback_failed(deployment, lost),)
+    if deployment.unknown:
+        return ()
     if all(deployment.has_status(stage.name, *_DONE) for stage in deployment.undo):
         return () if deployment.running else (_ending(deployment),)
     return _next_tries(deployment, deployment.undo, now)
@@ -125,7 +148,7 @@ def _ending(deployment: Deployment) -> End:
 
 
 def _verdict(deployment: Deployment) -> tuple[str, str | None]:
-    failed = deployment.failed_stage
+    failed = deployment.failed_stage or next(iter(deployment.unknown), None)
     if failed is None:
         return "decided", None
     attempt = deployment.attempts[failed.name]

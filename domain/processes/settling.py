@@ -14,7 +14,7 @@ from ..event import CommandRef
 from ..target import Target, release
 from ..target import stream_of as target_stream
 from ..transaction import Transaction
-from .rollout import next_look, react
+from .rollout import needs_operator, next_look, react
 
 
 def settle(transaction: Transaction, deployment: Deployment, target: Target) -> datetime | None:
@@ -72,6 +72,11 @@ def _finish_stage(transaction: Transaction, deployment: Deployment, outcome: Fin
         lost=outcome.lost,
     )
     transaction.record(deployment.stream, finished)
+    if outcome.unknown and needs_operator(deployment, outcome.stage):
+        needed = Deployment.OperatorNeeded(
+            stage=outcome.stage, attempt=outcome.attempt, message=outcome.message
+        )
+        transaction.record(deployment.stream, needed)
     for fact in outcome.facts:
         transaction.record(target_stream(deployment.recorded_plan.target), fact)
 

@@ -57,6 +57,11 @@ def looks_outside(spec: Spec) -> bool:
     return not isinstance(spec, (WaitSpec, SnapshotSpec))
 
 
+def changes_the_world(spec: Spec) -> bool:
+    """Say whether a kind has effects, which may have taken place although nobody knows of it."""
+    return isinstance(spec, (RunSpec, StartSpec, SwitchSpec, RetireSpec, RestoreSpec))
+
+
 def may_be_repeated(spec: Spec) -> bool:
     """Say whether a try of which nobody knows what it did may be followed by another."""
     match spec:
@@ -85,6 +90,7 @@ __all__ = [
     "SwitchSpec",
     "WaitSpec",
     "Work",
+    "changes_the_world",
     "looks_outside",
     "may_be_repeated",
 ]

@@ -39,7 +39,9 @@ async def perform(spec: RetireSpec, work: Work) -> Outcome:
 
 
 def _meant(spec: RetireSpec, work: Work) -> list[str]:
-    new = work.new_revision
+    new = work.new_revisions
     if spec.which is Which.NEW:
-        return [new] if new else []
-    return [name for name in work.target.running if name != new]
+        return [*new]
+    # An earlier try may have started one of which the log knows nothing.
+    others = (name for name in (*work.target.running, *new) if name not in new[:1])
+    return [*dict.fromkeys(others)]

@@ -42,6 +42,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     message: str | None = None
     output: str | None = None
     lost: bool = False
+    unknown: bool = False
+    """Whether nobody can know what it did, and it must not be done twice."""
     facts: tuple[Event, ...] = ()
 
 
@@ -58,6 +60,11 @@ def failed(message: str, output: str | None = None) -> Outcome:
 def errored(message: str, *, lost: bool = False) -> Outcome:
     """Return that it could not be decided."""
     return Outcome(status="errored", message=message, lost=lost)
+
+
+def unknown(message: str) -> Outcome:
+    """Return that nobody can know what it did."""
+    return Outcome(status="errored", message=message, unknown=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Work:
     environment: Mapping[str, Any]
     """The environment's document."""
     outside: Outside
+    is_inherited: bool = False
+    """Whether an owner before has begun this try, where the platform makes that matter."""
 
     @property
     def started_at(self) -> datetime:
@@ -103,11 +112,17 @@ class Work:
     @property
     def new_revision(self) -> str | None:
         """The id of the revision that this deployment starts, once that was tried."""
+        return next(iter(self.new_revisions), None)
+
+    @property
+    def new_revisions(self) -> tuple[str, ...]:
+        """The revisions of all tries to start one, the newest first."""
         for stage in self.deployment.recorded_plan.stages:
             attempt = self.deployment.attempts.get(stage.name)
             if attempt is not None and type(stage.spec).__name__ == "StartSpec":
-                return revision_id(self.deployment.id, attempt.number)
-        return None
+                numbers = range(attempt.number, 0, -1)
+                return tuple(revision_id(self.deployment.id, number) for number in numbers)
+        return ()
 
     @property
     def values(self) -> dict[str, str]:

@@ -35,6 +35,10 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its newest try was lost with the platform."""
     lost: int = 0
     """How many tries were."""
+    is_unknown: bool = False
+    """Whether nobody can know what its newest try did, and no operator wanted another."""
+    again_at: datetime | None = None
+    """When an operator wanted another try."""
 
     @property
     def has_failed(self) -> bool:
@@ -46,6 +50,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         """When a failed stage may be tried again; None where it has no attempt left."""
         if self.ended_at is None or not self.has_failed:
             return None
+        if self.is_unknown or self.again_at:
+            return self.again_at
         if self.status is StageStatus.ERRORED and not self.may_be_repeated:
             return None
         if self.is_lost:

@@ -10,6 +10,7 @@ import msgspec
 
 from ...domain.deployment import (
     ENDINGS,
+    OPERATOR_SECONDS,
     QUEUE_SECONDS,
     START_SECONDS,
     Deployment,
@@ -117,6 +118,8 @@ class Life:
             started_at=at,
             ended_at=None,
             message=None,
+            is_unknown=False,
+            again_at=None,
         )
 
     def stage_finished(self, event: Deployment.StageFinished, at: datetime) -> None:
@@ -139,6 +142,22 @@ class Life:
     def stopped(self, _: Event, __: datetime) -> None:
         """Begin no further stage of the plan."""
         self._is_stopping = True
+
+    def operator_needed(self, event: Deployment.OperatorNeeded, _: datetime) -> None:
+        """Leave it to a person what follows a try of which nobody can know what it did."""
+        place = self._places[event.stage]
+        self._stages[place] = msgspec.structs.replace(self._stages[place], is_unknown=True)
+        self._is_stopping = self._rollback is not None
+        self._changes["status"] = Status.NEEDS_OPERATOR
+
+    def retry_requested(self, _: Deployment.RetryRequested, at: datetime) -> None:
+        """Go on with another try."""
+        for place, stage in enumerate(self._stages):
+            if _is_in_doubt(stage, self._rollback):
+                again = msgspec.structs.replace(stage, is_unknown=False, again_at=at)
+                self._stages[place] = again
+        is_forward = self._rollback is None
+        self._changes["status"] = Status.RUNNING if is_forward else Status.ROLLING_BACK
 
     def rollback_started(self, event: Deployment.RollbackStarted, at: datetime) -> None:
         """Add the stages that undo it."""
@@ -189,6 +208,8 @@ _CHANGE: dict[type, Callable[[Life, Any, datetime], None]] = {
     Deployment.StageFinished: Life.stage_finished,
     Deployment.AbortRequested: Life.stopped,
     Deployment.RollbackRequested: Life.stopped,
+    Deployment.OperatorNeeded: Life.operator_needed,
+    Deployment.RetryRequested: Life.retry_requested,
     Deployment.RollbackStarted: Life.rollback_started,
     Deployment.Linked: Life.linked,
     **dict.fromkeys(ENDINGS.values(), Life.ended),
@@ -255,8 +276,16 @@ def _stage_waits(document: StatusDocument, stage: Stage) -> Iterator[Waiting]:
         until = stage.started_at + timedelta(seconds=seconds)
         kind = stage.kind if stage.kind in _BY_DESIGN else "stage"
         yield Waiting(kind, stage.name, stage.started_at, until)
+    elif document.status is Status.NEEDS_OPERATOR:
+        if _is_in_doubt(stage, document.rollback) and stage.ended_at:
+            until = stage.ended_at + timedelta(seconds=OPERATOR_SECONDS)
+            yield Waiting("operator", stage.name, stage.ended_at, until)
     elif (at := stage.retry_at) and _may_be_retried(document, stage):
         yield Waiting("retry", stage.name, stage.ended_at, at)
+
+
+def _is_in_doubt(stage: Stage, rollback: Rollback | None) -> bool:
+    return stage.is_unknown and (rollback is None or stage.name in rollback.stages)
 
 
 _BY_DESIGN = ("wait", "monitor")

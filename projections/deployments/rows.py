@@ -83,7 +83,7 @@ class Deployments(ReadModel):
     """One row a deployment."""
 
     name: ClassVar[str] = "deployments"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     tables: ClassVar[tuple[Table, ...]] = (TABLE,)
     streams: ClassVar[tuple[str, ...]] = ("deployment:",)
 

@@ -133,6 +133,50 @@ async def leave_some_open(story: Story) -> None:
     await story.finish(waiting, "build")
 
 
+async def doubts() -> Story:
+    """Tell of tries of which nobody knows: asked for again, ended, undone, and waited with."""
+    story = Story()
+    await story.begin(BLUE_GREEN)
+    await succeed(story, "1.0.0")
+    await undo_in_doubt(story)
+    await tell(story, DefinePipeline(name="batch", document={"stages": RETRIED}))
+    for place in DOUBTS:
+        await define(story, place)
+    again, ended, waiting = [await request(story, "3.0.0", "batch", place) for place in DOUBTS]
+    for one in (again, ended, waiting):
+        await story.settle(one)
+        await doubt(story, one, "build")
+    await tell(story, RetryDeployment(deployment=again, reason="it never ran"))
+    await story.settle(again)
+    await tell(story, AbortDeployment(deployment=ended))
+    await story.settle(ended)
+    return story
+
+
+async def undo_in_doubt(story: Story) -> None:
+    """Take back what nobody knows to have switched, and ask again for a step of that."""
+    one = await request(story, "1.1.0")
+    await story.settle(one)
+    for stage in ("build", "deploy.snapshot", "deploy.start", "deploy.health"):
+        await story.finish(one, stage)
+    await doubt(story, one, "deploy.switch")
+    await tell(story, RollbackDeployment(deployment=one))
+    await story.settle(one)
+    await doubt(story, one, "deploy.undo_switch")
+    await tell(story, RetryDeployment(deployment=one))
+    await story.settle(one)
+    await story.finish(one, "deploy.undo_switch")
+    await story.finish(one, "deploy.undo_start")
+
+
+async def doubt(story: Story, deployment: str, stage: str) -> None:
+    """Let nobody know what a try did."""
+    later(story)
+    attempt = FinishStage(stage=stage, attempt=1, outcome="errored", unknown=True)
+    await story.settle(deployment, attempt)
+
+
+DOUBTS = ("again", "ended", "waiting")
 PLACES = ("lab", "staging", "lab", "prod")
 
 

@@ -7,15 +7,16 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from shipslog.domain.deployment import Deployment, StageStatus, Status
+from shipslog.domain.deployment import OPERATOR_SECONDS, Deployment, StageStatus, Status
 from shipslog.domain.errors import InvalidCursorError, InvalidError
 from shipslog.domain.event import Recorded, Sealed
 from shipslog.domain.transaction import empty, fold
-from shipslog.projections import deployments
+from shipslog.projections import READ_MODELS, deployments
 from shipslog.projections.deployments import Filters, StatusDocument
 from shipslog.projections.follower import MAX_LIMIT, Page, Views
 
 from .engines import Engine
+from .telling import doubts
 
 CONTRACT = {
     "id",
@@ -94,6 +95,42 @@ def test_a_document_says_what_the_domain_says(events: Sequence[Recorded]) -> Non
             document = deployments.apply(document, event)
             assert isinstance(state, Deployment)
             agree(document, state)
+
+
+async def test_what_nobody_can_know_waits_for_an_operator(engine: Engine) -> None:
+    events = await (await doubts()).ledger.page(after=0, limit=1_000)
+    known: dict[str, StatusDocument] = {}
+    for name, stream in streams(events).items():
+        state, document = empty(f"deployment:{name}"), None
+        for event in stream:
+            state, document = fold(state, event.fact), deployments.apply(document, event)
+            assert isinstance(state, Deployment)
+            agree(document, state)
+        assert document == deployments.fold(stream)
+        assert document
+        known[document.environment] = document
+    views = engine.new(READ_MODELS)
+    views.apply(events)
+    with views.reading() as db:
+        for document in known.values():
+            assert deployments.get(db, document.id) == document
+    waiting, again, ended = known["waiting"], known["again"], known["ended"]
+    (wait,) = waiting.waiting_on
+    build = waiting.stages[0]
+    assert (waiting.status, build.status, build.is_unknown) == ("needs_operator", "errored", True)
+    assert (wait.kind, wait.detail, wait.since) == ("operator", "build", build.ended_at)
+    assert wait.until
+    assert build.ended_at
+    assert (wait.until - build.ended_at).total_seconds() == OPERATOR_SECONDS
+    assert not waiting.is_stopping
+    assert (again.status, again.stages[0].attempt, again.waiting_on[0].kind) == (
+        *("running", 2),
+        "stage",
+    )
+    assert (ended.status, ended.waiting_on) == ("aborted", ())
+    assert known["staging"].status == "rolled_back"
+    assert known["staging"].rollback
+    assert known["staging"].rollback.stage == "deploy.switch"
 
 
 def agree(document: StatusDocument, state: Deployment) -> None:

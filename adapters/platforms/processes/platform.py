@@ -16,7 +16,16 @@ import msgspec
 
 from ....domain.errors import PlatformUnavailableError
 from ....domain.event import Fence
-from ....domain.ports import Effect, Ended, Instance, Launch, RevisionSpec, Route, Traffic
+from ....domain.ports import (
+    Effect,
+    Ended,
+    FenceClass,
+    Instance,
+    Launch,
+    RevisionSpec,
+    Route,
+    Traffic,
+)
 from . import control
 from .daemon import ANOTHER_LIVES, SOCKET
 
@@ -34,6 +43,8 @@ def _by_the_wall() -> datetime:
 
 class ProcessesPlatform:
     """Runs everything by the agent of a data folder."""
+
+    fence_class = FenceClass.FENCED
 
     def __init__(self, data: Path, now: Callable[[], datetime] = _by_the_wall) -> None:
         """Call the agent of a data folder; `now` is the clock of the effects' deadlines."""

@@ -257,6 +257,38 @@ async def test_an_abort_is_accepted_again_and_again_until_it_is_over(defined: Se
     assert defined.fingerprint() == before
 
 
+KEY = {"Idempotency-Key": "again"}
+
+
+async def test_what_nobody_can_know_is_tried_again_by_a_retry(defined: Served) -> None:
+    made = (await defined.deploy())["id"]
+    path, stream = f"/v1/deployments/{made}", stream_of(made)
+    await defined.record(
+        stream,
+        Deployment.Started(),
+        Deployment.StageStarted(stage="build", attempt=1),
+        Deployment.StageFinished(stage="build", attempt=1, outcome="errored", message="?"),
+        Deployment.OperatorNeeded(stage="build", attempt=1, message="?"),
+    )
+    status = (await defined.get(path)).json
+    assert (status["status"], status["stages"][0]["is_unknown"]) == ("needs_operator", True)
+    assert [wait["kind"] for wait in status["waiting_on"]] == ["operator"]
+    refused = await defined.post(f"{path}/resume", {})
+    assert refused.json["legal_actions"] == ["retry", "abort", "rollback"]
+    answer = await defined.post(f"{path}/retry", {"reason": "looked"}, headers=KEY)
+    assert (answer.status, answer.json["id"], answer.json["status"]) == (202, made, "running")
+    assert answer.headers["Location"] == path
+    event = (await defined.get(f"{path}/events")).json["items"][-1]
+    assert (event["topic"], event["payload"]) == (
+        "deployment.retry_requested",
+        {"reason": "looked"},
+    )
+    again = await defined.post(f"{path}/retry", {"reason": "looked"}, headers=KEY)
+    assert (again.status, again.json["position"]) == (202, answer.json["position"])
+    late = await defined.post(f"{path}/retry", {})
+    assert (late.status, late.json["legal_actions"]) == (409, ["abort", "rollback"])
+
+
 async def test_a_retry_of_a_finished_one_is_a_new_one(defined: Served) -> None:
     old = (await defined.deploy())["id"]
     early = await defined.post(f"/v1/deployments/{old}/retry", {})

@@ -18,6 +18,7 @@ from shipslog.domain.event import Fence
 from shipslog.domain.ports import (
     Effect,
     Ended,
+    FenceClass,
     Instance,
     Launch,
     ProbeAnswer,
@@ -61,6 +62,7 @@ class Machine:
         """The effect that started what listens on a port."""
         self.stillborn = range(0)
         """Ports: what is started there ends at once."""
+        self.fence_class = FenceClass.FENCED
         self.missed = 0
         """How many of the next checks fail."""
         self._journal: dict[str, Ended | None] = {}

@@ -37,6 +37,10 @@ class Bench:
         work = SimpleNamespace(stage=stage, effect=effect, outside=outside)
         return Attempt(cast("Work", work), self.ended.set)
 
+    async def begun(self) -> None:
+        async with asyncio.timeout(LONG):
+            await self.reached.wait()
+
     async def end_of(self, tried: Attempt) -> FinishStage:
         async with asyncio.timeout(LONG):
             await self.ended.wait()
@@ -93,7 +97,7 @@ async def test_what_is_stopped_ends_as_cancelled_however_it_takes_it(
 
     perform(act)
     tried = bench.begin()
-    await bench.reached.wait()
+    await bench.begun()
     tried.stop()
     tried.stop()
     assert (await bench.end_of(tried)).outcome == "cancelled"
@@ -123,7 +127,7 @@ async def test_what_comes_to_its_end_as_it_is_stopped_has_come_to_it(
 
     perform(act)
     tried = bench.begin()
-    await bench.reached.wait()
+    await bench.begun()
     going_on.set()
     tried.stop()
     assert (await bench.end_of(tried)).outcome == "succeeded"
@@ -147,6 +151,6 @@ async def test_what_is_dropped_has_no_outcome(bench: Bench, perform: Perform) ->
 
     perform(act)
     tried = bench.begin()
-    await bench.reached.wait()
+    await bench.begun()
     (left,) = await asyncio.gather(tried.drop(), return_exceptions=True)
     assert isinstance(left, asyncio.CancelledError)

@@ -27,6 +27,7 @@ from shipslog.domain.ports import (
     Effect,
     EffectKey,
     Ended,
+    FenceClass,
     Instance,
     Launch,
     ProbeAnswer,
@@ -111,6 +112,7 @@ class FakePlatform:
 
     def __init__(self, weather: Weather, now: Callable[[], datetime], watcher: Watcher) -> None:
         self.context: Context | None = None
+        self.fence_class = FenceClass.FENCED
         self.fleets: dict[tuple[str, str], list[Instance]] = {}
         self.routes: dict[str, Route] = {}
         self.starts: Counter[str] = Counter()

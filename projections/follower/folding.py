@@ -16,6 +16,7 @@ from .rows import put
 _MAX_ERROR = 500
 
 IsPoison = Callable[[Exception], bool]
+Models = Sequence[ReadModel]
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -38,8 +39,7 @@ _PARKED = select(PARKED).order_by(PARKED.c.model, PARKED.c.stream)
 class Folding:
     """Folds batches into read models; what is under way may be called off from another thread."""
 
-    def __init__(self, models: Sequence[ReadModel], is_poison: IsPoison) -> None:
-        self._models = models
+    def __init__(self, is_poison: IsPoison) -> None:
         self._is_poison = is_poison
         self._limited = Limited()
 
@@ -48,22 +48,22 @@ class Folding:
         self._limited.look()
 
     def all_at_once(
-        self, db: Connection, events: Sequence[Recorded], old: Sequence[Parked]
+        self, db: Connection, models: Models, events: Sequence[Recorded], old: Sequence[Parked]
     ) -> None:
         """Fold a batch, the streams left out that are parked already."""
 
         def fold() -> None:
-            for model, mine in self._shares(events, old):
+            for model, mine in _shares(models, events, old):
                 model.apply(db, mine)
 
         self._limited.fold(fold)
 
     def one_by_one(
-        self, db: Connection, events: Sequence[Recorded], old: Sequence[Parked]
+        self, db: Connection, models: Models, events: Sequence[Recorded], old: Sequence[Parked]
     ) -> tuple[Parked, ...]:
         """Fold a batch event by event, and park each stream whose event cannot be folded."""
         stopped: dict[tuple[str, str], Parked] = {}
-        for model, mine in self._shares(events, old):
+        for model, mine in _shares(models, events, old):
             for recorded in mine:
                 stream = recorded.header.stream
                 if (model.name, stream) in stopped:
@@ -79,17 +79,18 @@ class Folding:
                     put(db, PARKED, [msgspec.structs.astuple(one)])
         return tuple(stopped.values())
 
-    def _shares(
-        self, events: Sequence[Recorded], old: Sequence[Parked]
-    ) -> Iterator[tuple[ReadModel, list[Recorded]]]:
-        """Return what each read model reads of a batch, parked streams left out."""
-        stopped = {(one.model, one.stream) for one in old}
-        for model in self._models:
-            mine = [e for e in events if e.header.stream.startswith(model.streams)]
-            if stopped:
-                mine = [e for e in mine if (model.name, e.header.stream) not in stopped]
-            if mine:
-                yield model, mine
+
+def _shares(
+    models: Models, events: Sequence[Recorded], old: Sequence[Parked]
+) -> Iterator[tuple[ReadModel, list[Recorded]]]:
+    """Return what each read model reads of a batch, parked streams left out."""
+    stopped = {(one.model, one.stream) for one in old}
+    for model in models:
+        mine = [e for e in events if e.header.stream.startswith(model.streams)]
+        if stopped:
+            mine = [e for e in mine if (model.name, e.header.stream) not in stopped]
+        if mine:
+            yield model, mine
 
 
 def _fold_alone(db: Connection, model: ReadModel, recorded: Recorded) -> None:

@@ -95,7 +95,7 @@ class Views(ABC):
 
     def __init__(self, models: Sequence[ReadModel]) -> None:
         self.models = tuple(models)
-        self.folding = Folding(self.models, self.is_poison)
+        self.folding = Folding(self.is_poison)
         self.signature = signature(self.models)
 
     @abstractmethod
@@ -192,12 +192,12 @@ class Views(ABC):
         """Fold part of the log, whatever its positions; for views that are kept for a moment."""
         try:
             with self.writing() as db:
-                self.folding.all_at_once(db, events, ())
+                self.folding.all_at_once(db, self.models, events, ())
         except Exception as error:
             if not self.is_poison(error):
                 raise
             with self.writing() as db:
-                self.folding.one_by_one(db, events, parked(db))
+                self.folding.one_by_one(db, self.models, events, parked(db))
 
     def exchange(
         self, rows: Mapping[Table, ColumnElement[bool]], streams: AbstractSet[str], part: Views
@@ -257,9 +257,9 @@ class Views(ABC):
             old = parked(db) if has_parked else []
             stopped: tuple[Parked, ...] = ()
             if is_careful:
-                stopped = self.folding.one_by_one(db, fresh, old)
+                stopped = self.folding.one_by_one(db, self.models, fresh, old)
             else:
-                self.folding.all_at_once(db, fresh, old)
+                self.folding.all_at_once(db, self.models, fresh, old)
             newest = fresh[-1]
             moved = Moved(at, newest.position, {e.header.stream for e in fresh})
             if not self.move(db, moved, newest.header.payload_sha256):

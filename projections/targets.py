@@ -35,6 +35,7 @@ from .follower import (
     Slice,
     browse,
     instant,
+    memory_of,
     micros,
     put,
     stale_since,
@@ -112,12 +113,18 @@ class Targets(ReadModel):
 
     def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
         """Fold events into the targets."""
-        known = _load(db, {_name(e.header) for e in events if e.header.stream_version > 1})
+        memory = memory_of(db)
+        older = {_name(e.header) for e in events if e.header.stream_version > 1}
+        known = memory.recall(self.name, older)
+        known |= _load(db, older - known.keys())
         changed: dict[str, Standing] = {}
         for recorded in events:
             name = _name(recorded.header)
             changed[name] = apply(changed.get(name) or known.get(name), recorded)
-        put(db, TABLE, map(_row, changed.values()))
+        rows = {name: _row(standing) for name, standing in changed.items()}
+        put(db, TABLE, rows.values())
+        for name, row in rows.items():
+            memory.keep(self.name, name, changed[name], len(row[-1]))
 
     def warm(self, db: Connection) -> None:
         """Look up, too, what nobody is called."""

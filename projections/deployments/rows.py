@@ -28,8 +28,10 @@ from ..follower import (
     WHOLE,
     Page,
     ReadModel,
+    Row,
     Slice,
     browse,
+    memory_of,
     micros,
     put,
     stale_since,
@@ -89,14 +91,23 @@ class Deployments(ReadModel):
 
     def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
         """Fold events into the documents."""
-        known = _load(db, {_id(e.header) for e in events if e.header.stream_version > 1})
+        memory = memory_of(db)
+        older = {_id(e.header) for e in events if e.header.stream_version > 1}
+        known = memory.recall(self.name, older)
+        known |= _load(db, older - known.keys())
         lives: dict[str, Life] = {}
         for recorded in events:
             one = _id(recorded.header)
             if (life := lives.get(one)) is None:
                 lives[one] = life = Life(known.get(one))
             life.add(recorded)
-        put(db, TABLE, [_row(life.document()) for life in lives.values()])
+        rows = [_row(life.document()) for life in lives.values()]
+        put(db, TABLE, [row for _, row in rows])
+        for document, row in rows:
+            if document.status.is_final:
+                memory.drop(self.name, document.id)
+            else:
+                memory.keep(self.name, document.id, document, len(row[-1]))
 
     def warm(self, db: Connection) -> None:
         """Look up, too, what nobody is called."""
@@ -163,8 +174,8 @@ def _load(db: Connection, deployments: Collection[str]) -> dict[str, StatusDocum
     return {deployment: _DOCUMENTS.decode(document) for deployment, document in rows}
 
 
-def _row(document: StatusDocument) -> tuple[Any, ...]:
-    return (
+def _row(document: StatusDocument) -> tuple[StatusDocument, Row]:
+    return document, (
         document.id,
         document.requested_position,
         document.environment,

@@ -9,7 +9,7 @@ from .folding import Parked, parked
 from .following import Follower
 from .keyset import MAX_LIMIT, Page, Slice, browse
 from .projecting import Observer, Projector, Rebuilt
-from .read_model import ReadModel, instant, micros, stale_since
+from .read_model import ReadModel, instant, memory_of, micros, stale_since
 from .rows import (
     TEXT,
     WHOLE,
@@ -53,6 +53,7 @@ __all__ = [
     "do",
     "encoded",
     "instant",
+    "memory_of",
     "micros",
     "parked",
     "put",

@@ -1,5 +1,8 @@
 """The base of a read model: its tables, the streams it reads, and how events change its rows.
 
+What was folded last is remembered, so that the next event of a stream asks for nothing: one
+process alone moves the views, and as soon as it is not sure of that it forgets everything.
+
 A read model is derived: a row holds nothing but what the events say. No reader's clock, no row
 number and no batch boundary leaves a trace, so that two rebuilds give the same bytes, on whatever
 engine.
@@ -9,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, select
@@ -33,6 +38,65 @@ PARKED = Table(
     Column("error", TEXT, nullable=False),
 )
 """Streams whose event could not be folded by a read model: it stands still there."""
+
+
+class Memory:
+    """What was folded last, by read model and key; the longest untouched is forgotten first."""
+
+    def __init__(self, largest: int) -> None:
+        self.place: tuple[int, str] | None = None
+        """The position and the mark of the progress that it holds for, None for nothing."""
+        self.is_calm = False
+        """Whether no stream was parked there."""
+        self._left = self._largest = largest
+        self._kept: OrderedDict[tuple[str, str], tuple[Any, int]] = OrderedDict()
+
+    def recall(self, model: str, keys: Iterable[str]) -> dict[str, Any]:
+        """Return what is remembered of these keys."""
+        found: dict[str, Any] = {}
+        for key in keys:
+            if kept := self._kept.get((model, key)):
+                self._kept.move_to_end((model, key))
+                found[key] = kept[0]
+        return found
+
+    def keep(self, model: str, key: str, folded: object, size: int) -> None:
+        """Remember what was folded; `size` says how much room it takes."""
+        self.drop(model, key)
+        self._kept[model, key] = folded, size
+        self._left -= size
+        while self._left < 0:
+            _, (_, size) = self._kept.popitem(last=False)
+            self._left += size
+
+    def drop(self, model: str, key: str) -> None:
+        """Forget one."""
+        if kept := self._kept.pop((model, key), None):
+            self._left += kept[1]
+
+    def forget(self) -> None:
+        """Forget everything."""
+        self.place, self.is_calm = None, False
+        self._left = self._largest
+        self._kept.clear()
+
+    @contextmanager
+    def lent(self, db: Connection) -> Generator[None]:
+        """Let the read models that fold on a connection remember, and know what was."""
+        db.info[_MEMORY] = self
+        try:
+            yield
+        finally:
+            del db.info[_MEMORY]
+
+
+_MEMORY = "shipslog.memory"
+
+
+def memory_of(db: Connection) -> Memory:
+    """Return what is remembered on a connection; of what may be taken back, nothing is."""
+    memory: Memory | None = db.info.get(_MEMORY)
+    return Memory(0) if memory is None else memory
 
 
 class ReadModel(ABC):

@@ -75,6 +75,7 @@ class SqliteViews(Views):
             if connection is not None:
                 connection.close()
         self._writer = self._reader = None
+        self.memory.forget()
         self._engine.dispose()
         self._readers.dispose()
 
@@ -127,6 +128,7 @@ class SqliteViews(Views):
         """Implement `Views.become`."""
         if not isinstance(other, SqliteViews):
             raise TypeError(other)
+        self.memory.forget()
         _driver(other.connection()).backup(_driver(self.connection()))
         return True
 

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from ...domain.errors import BrokenError, CorruptLogError, RetryableError
 from ...domain.event import Recorded
 from .folding import Folding, Parked, parked
-from .read_model import PARKED, ReadModel
+from .read_model import PARKED, Memory, ReadModel
 from .rows import TEXT, WHOLE, ask, put
 
 PROGRESS = Table(
@@ -45,6 +45,9 @@ PROGRESS = Table(
     postgresql_with={"fillfactor": 50},
 )
 """One row: how far the log is folded, the payload's hash of the newest event, of what shape."""
+
+REMEMBERED = 4 * 1024 * 1024
+"""Characters of rows that are remembered."""
 
 Result = TypeVar("Result")
 
@@ -78,6 +81,16 @@ class Applied(NamedTuple):
     parked: tuple[Parked, ...]
 
 
+class Look(NamedTuple):
+    """How far views are, of what shape, and whether a stream is parked in them."""
+
+    position: int
+    signature: str
+    has_parked: bool
+    mark: str = ""
+    """Another one wherever somebody else has changed anything, on an engine with others."""
+
+
 class Moved(NamedTuple):
     """Views that somebody else has brought from one position to another."""
 
@@ -97,6 +110,7 @@ class Views(ABC):
         self.models = tuple(models)
         self.folding = Folding(self.is_poison)
         self.signature = signature(self.models)
+        self.memory = Memory(REMEMBERED)
 
     @abstractmethod
     def open(self) -> int:
@@ -182,9 +196,11 @@ class Views(ABC):
         OutdatedViewsError where another build has changed the views.
         """
         try:
-            return self._apply(events, is_careful=False)
-        except Exception as error:
-            if not self.is_poison(error):
+            return self.at_once(events) or self._apply(events, is_careful=False)
+        except BaseException as error:
+            # What was folded is taken back, or may be.
+            self.memory.forget()
+            if not isinstance(error, Exception) or not self.is_poison(error):
                 raise
         return self._apply(events, is_careful=True)
 
@@ -214,6 +230,8 @@ class Views(ABC):
             parked = new.execute(select(PARKED)).all()
             put(db, PARKED, [tuple(row) for row in parked if row.stream in streams])
             self.announce(db, Moved(0, standing(db).position, None))
+            db.execute(_TOUCH)
+        self.memory.forget()
 
     def standing(self) -> Standing:
         """Return how far the log is folded."""
@@ -239,32 +257,51 @@ class Views(ABC):
     def announce(self, db: Connection, moved: Moved) -> None:  # noqa: B027 - nothing to do for a file of one process
         """Tell other processes, with the transaction's commit."""
 
-    def move(self, db: Connection, moved: Moved, newest: str) -> bool:
-        """Store a position if the one before still is that, and announce it; say whether it was."""
+    def at_once(self, events: Sequence[Recorded]) -> Applied | None:  # noqa: ARG002 - a server of its own needs it
+        """Apply events where all is as these views have left it, and save the looks at it.
+
+        None: nothing is done, for it is not so, or nothing would be saved.
+        """
+        return None
+
+    def look(self, db: Connection) -> Look:
+        """Return how far the views are, and keep who would move or swap them from doing so."""
+        ((position, signature, has_parked),) = ask(db, AT, {})
+        return Look(position, signature, has_parked)
+
+    def move(self, db: Connection, moved: Moved, newest: str) -> str | None:
+        """Store a position and announce it; return its mark, None where somebody else was there."""
         values = {"at": moved.after, "to": moved.position, "digest": newest}
-        return bool(ask(db, _MOVE, values))
+        return "" if ask(db, _MOVE, values) else None
 
     def _apply(self, events: Sequence[Recorded], *, is_careful: bool) -> Applied:
         with self.writing() if is_careful else self.batching(len(events)) as db:
-            ((at, mark, has_parked),) = ask(db, _AT, {})
-            if mark != self.signature:
+            look = self.look(db)
+            if look.signature != self.signature:
                 raise OutdatedViewsError
+            at = look.position
             fresh = events if events and events[0].position == at + 1 else _after(events, at)
             if not fresh:
                 return Applied(at, ())
             if fresh[0].position != at + 1:
                 raise CorruptLogError(position=at + 1, detail="it is not in the log")
-            old = parked(db) if has_parked else []
+            if (at, look.mark) != self.memory.place:
+                self.memory.forget()
+            old = parked(db) if look.has_parked else []
             stopped: tuple[Parked, ...] = ()
             if is_careful:
                 stopped = self.folding.one_by_one(db, self.models, fresh, old)
             else:
-                self.folding.all_at_once(db, self.models, fresh, old)
+                with self.memory.lent(db):
+                    self.folding.all_at_once(db, self.models, fresh, old)
             newest = fresh[-1]
             moved = Moved(at, newest.position, {e.header.stream for e in fresh})
-            if not self.move(db, moved, newest.header.payload_sha256):
+            mark = self.move(db, moved, newest.header.payload_sha256)
+            if mark is None:
                 raise CorruptLogError(position=at, detail="somebody else moves the views")
-            return Applied(newest.position, stopped)
+        if not is_careful:
+            self.memory.place, self.memory.is_calm = (newest.position, mark), not old
+        return Applied(newest.position, stopped)
 
 
 def signature(models: Iterable[ReadModel]) -> str:
@@ -281,7 +318,7 @@ def standing(db: Connection) -> Standing:
 
 _STANDING = select(PROGRESS.c.position, PROGRESS.c.newest)
 # Locked before anything is read: who swaps the views waits, or has done so before.
-_AT = select(
+AT = select(
     PROGRESS.c.position, PROGRESS.c.signature, exists(select(PARKED.c.model).limit(1))
 ).with_for_update(of=PROGRESS)
 MOVE = (
@@ -290,6 +327,7 @@ MOVE = (
     .values(position=bindparam("to"), newest=bindparam("digest"))
 )
 _MOVE = MOVE.returning(PROGRESS.c.position)
+_TOUCH = update(PROGRESS).values(position=PROGRESS.c.position)
 
 
 def _after(events: Sequence[Recorded], position: int) -> Sequence[Recorded]:

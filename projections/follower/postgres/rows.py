@@ -55,12 +55,10 @@ class _Storage:
         if not isinstance(db.connection.driver_connection, psycopg.Connection):
             # The driver of the event loop is waited for by SQLAlchemy's greenlet alone.
             return db.execute(statement, values).all()
-        sql, constants = _spelled(statement)
-        return driver(db).execute(sql, {**constants, **values}, prepare=True).fetchall()
+        return send(db, statement, values).fetchall()
 
     def do(self, db: Connection, statement: Statement, values: Mapping[str, Any]) -> None:
-        sql, constants = _spelled(statement)
-        driver(db).execute(sql, {**constants, **values}, prepare=True)
+        send(db, statement, values)
 
     def among(self, key: Sequence[Column[Any]], keys: ColumnElement[str]) -> ColumnElement[bool]:
         each = func.json_array_elements(as_type(keys, JSON)).table_valued("value")
@@ -78,6 +76,12 @@ STORAGES["postgresql"] = _Storage()
 def driver(db: Connection) -> psycopg.Connection[Row]:
     """Return the driver's connection under SQLAlchemy's."""
     return cast("psycopg.Connection[Row]", db.connection.driver_connection)
+
+
+def send(db: Connection, statement: Statement, values: Mapping[str, Any]) -> psycopg.Cursor[Row]:
+    """Carry a statement out, past SQLAlchemy; amid a pipeline whoever reads the answer waits."""
+    sql, constants = _spelled(statement)
+    return driver(db).execute(sql, {**constants, **values}, prepare=True)
 
 
 def _send(db: Connection, columns: Columns, rows: Sequence[Row], statement: Composed) -> None:

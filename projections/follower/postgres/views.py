@@ -12,28 +12,31 @@ from contextlib import contextmanager, suppress
 from typing import ClassVar, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine, Text, bindparam, func, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from ....domain.errors import OverloadedError
+from ....domain.event import Recorded
 from ..limits import has_room
 from ..read_model import ReadModel
-from ..rows import ask
-from ..views import MOVE, Moved, OutdatedViewsError, UnreachableViewsError, Views, standing
-from . import schema
+from ..views import (
+    Applied,
+    Look,
+    Moved,
+    OutdatedViewsError,
+    UnreachableViewsError,
+    Views,
+    standing,
+)
+from . import batching, schema
 from .connecting import IDLE_SECONDS, async_readers, readers, writer
 from .listening import Listening, announcement
-from .rows import COPIED, driver
+from .rows import driver
 
 SWAP_MILLISECONDS = 50
 """How long a swap waits for those who read, and those for it who begin to."""
-
-BATCH_SECONDS = 10
-"""How long a small batch, or the sending of a large one, may take; then its process is stopped."""
-TIMED_TRANSACTIONS = 170000
-"""The first version of the server that ends a transaction for the time it takes."""
 
 Result = TypeVar("Result")
 
@@ -105,31 +108,18 @@ class PostgresViews(Views):
         if db.in_transaction():
             yield db
             return
-        try:
-            with db.begin():
-                yield db
-        except BaseException as error:
-            # Whatever it was that no event is to blame for: a new connection knows nothing of it.
-            # A build that was left behind lets go of its lock too, for a newer one to lead.
-            if (
-                driver_is_lost(db)
-                or isinstance(error, OutdatedViewsError)
-                or (isinstance(error, DBAPIError | psycopg.Error) and not self.is_poison(error))
-            ):
-                self._disconnect()
-            raise
+        with self._containing(db), db.begin():
+            yield db
 
     @contextmanager
     def batching(self, events: int) -> Generator[Connection]:
         """Implement `Views.batching`: what is stored goes with what is asked next."""
         with self.writing() as db:
-            # Many rows are copied, which cannot be put off.
-            if events >= COPIED or driver(db).info.server_version < TIMED_TRANSACTIONS:
+            if not batching.is_small(db, events):
                 yield db
                 return
             with driver(db).pipeline():
-                # Who is stopped amid a pipeline is at work to the server, and not idle.
-                driver(db).execute(f"SET LOCAL transaction_timeout = '{BATCH_SECONDS}s'".encode())
+                batching.limit(db)
                 yield db
 
     def is_poison(self, error: Exception) -> bool:
@@ -177,6 +167,7 @@ class PostgresViews(Views):
                 raise
             if schema.revision(db) not in {None, schema.REVISION}:
                 raise OutdatedViewsError
+            self.memory.forget()
             schema.exchange(db, self.name)
             self.announce(db, Moved(0, other.standing().position, None))
         return True
@@ -239,12 +230,39 @@ class PostgresViews(Views):
         """Implement `Views.announce`."""
         driver(db).execute("SELECT pg_notify(%s, %s)", announcement(self.name, moved))
 
-    def move(self, db: Connection, moved: Moved, newest: str) -> bool:
-        """Implement `Views.move`, in one round trip."""
-        channel, payload = announcement(self.name, moved)
-        values = {"at": moved.after, "to": moved.position, "digest": newest}
-        told = {"channel": channel, "payload": payload}
-        return bool(ask(db, _MOVE_AND_TELL, values | told))
+    def look(self, db: Connection) -> Look:
+        """Implement `Views.look`."""
+        return batching.look(db)
+
+    def move(self, db: Connection, moved: Moved, newest: str) -> str | None:
+        """Implement `Views.move`."""
+        return batching.move(db, self.name, moved, newest)
+
+    def at_once(self, events: Sequence[Recorded]) -> Applied | None:
+        """Implement `Views.at_once`."""
+        place, db = self.memory.place, self._connection()
+        if (
+            place is None
+            or not self.memory.is_calm
+            or not events
+            or events[0].position != place[0] + 1
+            or not batching.is_small(db, len(events))
+            or db.in_transaction()
+        ):
+            return None
+        with self._containing(db), self.memory.lent(db):
+            mark = batching.fold_at_once(db, self.folding, events, self.name, place[1])
+        if mark is None:
+            self.memory.forget()
+            return None
+        newest = events[-1].position
+        self.memory.place = newest, mark
+        return Applied(newest, ())
+
+    def warm(self, db: Connection) -> None:
+        """Implement `Views.warm`."""
+        super().warm(db)
+        batching.warm(db)
 
     async def _read(self, query: Callable[[Connection], Result]) -> Result:
         if self._async_readers is None:
@@ -270,7 +288,7 @@ class PostgresViews(Views):
             # The role that serves is not the one that logs in, whose connections may be ended.
             db.exec_driver_sql("SET LOCAL ROLE NONE")
             lock = {"high": schema.LEADING >> 32, "low": schema.LEADING & 0xFFFFFFFF}
-            db.execute(_END_STOPPED, lock | {"seconds": BATCH_SECONDS})
+            db.execute(_END_STOPPED, lock | {"seconds": batching.BATCH_SECONDS})
 
     def _try_lock(self, lock: int) -> bool:
         with self.writing() as db:
@@ -285,8 +303,26 @@ class PostgresViews(Views):
             self._writer = self._engine.connect()
         return self._writer
 
+    @contextmanager
+    def _containing(self, db: Connection) -> Generator[None]:
+        """Let go of the connection for whatever no event is to blame for: a new one knows nothing.
+
+        A build that was left behind lets go of its lock too, for a newer one to lead.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if (
+                driver_is_lost(db)
+                or isinstance(error, OutdatedViewsError)
+                or (isinstance(error, DBAPIError | psycopg.Error) and not self.is_poison(error))
+            ):
+                self._disconnect()
+            raise
+
     def _disconnect(self) -> None:
         self._leads = False
+        self.memory.forget()
         if self._writer is not None:
             connection, self._writer = self._writer, None
             connection.invalidate()
@@ -294,9 +330,6 @@ class PostgresViews(Views):
 
 
 _PLACE = text("SELECT position, tableoid::bigint FROM progress")
-_MOVE_AND_TELL = MOVE.returning(
-    func.pg_notify(bindparam("channel", type_=Text), bindparam("payload", type_=Text))
-)
 _TRY = text("SELECT pg_try_advisory_lock(:lock)")
 _END_STOPPED = text("""
 SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)

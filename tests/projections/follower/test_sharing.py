@@ -21,6 +21,7 @@ from ..counting import Counting, fingerprints
 from ..engines import Postgres
 from .growing_log import GrowingLog
 from .test_follower import SECONDS, Watcher, running
+from .test_memory import RUNNING, artifact, replaced, running_one
 
 
 class Company:
@@ -147,7 +148,7 @@ def test_who_stood_still_meanwhile_stores_nothing(
         assert paused.lead()
     until(awake.lead)
     awake.apply(events[10:60])
-    with pytest.raises(DBAPIError):
+    with pytest.raises(psycopg.OperationalError):
         paused.apply(events[10:20])
     assert paused.apply(events[10:20]).position == 60
     assert not paused.lead()
@@ -165,7 +166,7 @@ def test_one_that_is_stopped_while_it_copies_is_not_waited_for(
     stopped.apply(events[:10])
     assert stopped.lead()
     assert not awake.lead()
-    monkeypatch.setattr("shipslog.projections.follower.postgres.views.BATCH_SECONDS", 0.05)
+    monkeypatch.setattr("shipslog.projections.follower.postgres.batching.BATCH_SECONDS", 0.05)
 
     def copy() -> None:
         with stopped.writing() as db, driver(db).cursor().copy("COPY deployments FROM STDIN"):
@@ -179,6 +180,31 @@ def test_one_that_is_stopped_while_it_copies_is_not_waited_for(
     whole = engine.new()
     whole.apply(events[:60])
     assert fingerprints(awake) == fingerprints(whole)
+
+
+def test_who_stands_still_after_a_small_batch_leads_no_longer(
+    engine: Postgres, events: Sequence[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused = engine.new()
+    awake = engine.again(paused)
+    paused.apply(events[:10])
+    monkeypatch.setattr("shipslog.projections.follower.postgres.views.IDLE_SECONDS", 0.2)
+
+    coming = iter(events[10:])
+
+    def has_led() -> bool:
+        batch = [next(coming)]
+        try:
+            if paused.lead() and paused.at_once(batch):
+                return True
+            paused.apply(batch)
+        except psycopg.OperationalError:
+            paused.apply(batch)
+        return False
+
+    until(has_led)
+    until(awake.lead)
+    assert fingerprints(awake) == fingerprints(paused)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -199,6 +225,17 @@ def test_two_that_both_believe_to_move_them_store_each_batch_once(
     whole = engine.new()
     whole.apply(events)
     assert fingerprints(other) == fingerprints(whole)
+
+
+def test_rows_that_another_process_has_replaced_are_folded_on(
+    engine: Postgres, events: Sequence[Recorded]
+) -> None:
+    views, name = engine.new(), running_one(events)
+    views.apply(events[:RUNNING])
+    replaced(engine.again(views), events[:RUNNING], name)
+    for event in events[RUNNING:]:
+        views.apply([event])
+    assert artifact(views, name) == "told otherwise"
 
 
 async def test_a_rebuild_in_another_process_waits_for_its_turn_and_harms_nothing(

@@ -16,8 +16,10 @@ from sqlalchemy.engine import Engine, RootTransaction
 from shipslog.adapters.platforms.processes.platform import ProcessesPlatform
 from shipslog.adapters.store.postgres.writer import Writer
 from shipslog.adapters.store.rows import Prepared
-from shipslog.projections.follower.postgres import connecting, views
+from shipslog.projections.follower.folding import Folding
+from shipslog.projections.follower.postgres import batching, connecting, views
 from shipslog.projections.follower.postgres.views import PostgresViews
+from shipslog.projections.follower.views import Applied
 
 WRITTEN, MOVED, COMMITTED = "rows written", "position moved", "batch committed"
 SENDING, DONE, APPENDING = "about to send", "done and not told", "about to append"
@@ -33,7 +35,7 @@ def put(*, at: str, do: str, armed: str, number: int = 1, brief: bool = False) -
     left = number
     if brief and do == "stop":
         setattr(views, "IDLE_SECONDS", 2)  # noqa: B010 - a constant of theirs
-        setattr(views, "BATCH_SECONDS", 2)  # noqa: B010 - the same
+        setattr(batching, "BATCH_SECONDS", 2)  # noqa: B010 - the same
         vars(connecting)["_SETTINGS"]["idle_in_transaction_session_timeout"] = "1s"
 
     def passed(name: str) -> None:
@@ -52,12 +54,12 @@ def _around_batches(passed: Callable[[str], None]) -> None:
     move, commit = PostgresViews.move, RootTransaction.commit
     moved: list[bool] = []
 
-    def marked_move(rows: PostgresViews, *arguments: Any) -> bool:
+    def marked_move(rows: PostgresViews, *arguments: Any) -> str | None:
         passed(WRITTEN)
-        is_moved = move(rows, *arguments)
-        moved.append(is_moved)
+        mark = move(rows, *arguments)
+        moved.append(mark is not None)
         passed(MOVED)
-        return is_moved
+        return mark
 
     def marked_commit(transaction: RootTransaction) -> None:
         commit(transaction)
@@ -65,8 +67,38 @@ def _around_batches(passed: Callable[[str], None]) -> None:
             moved.clear()
             passed(COMMITTED)
 
+    _around_small_batches(passed)
     PostgresViews.move = marked_move  # type: ignore[method-assign, assignment]
     RootTransaction.commit = marked_commit  # type: ignore[method-assign, assignment]
+
+
+def _around_small_batches(passed: Callable[[str], None]) -> None:
+    """Put the same marks around those that begin with the move."""
+    fold, commit, at_once = Folding.all_at_once, vars(batching)["_commit"], PostgresViews.at_once
+    small: list[PostgresViews] = []
+
+    def marked_fold(folding: Folding, *arguments: Any) -> None:
+        fold(folding, *arguments)
+        if small:
+            passed(WRITTEN)
+
+    def marked_commit(*arguments: Any) -> None:
+        passed(MOVED)
+        commit(*arguments)
+
+    def marked_at_once(rows: PostgresViews, *arguments: Any) -> Applied | None:
+        small.append(rows)
+        try:
+            applied = at_once(rows, *arguments)
+        finally:
+            small.remove(rows)
+        if applied:
+            passed(COMMITTED)
+        return applied
+
+    Folding.all_at_once = marked_fold  # type: ignore[method-assign, assignment]
+    setattr(batching, "_commit", marked_commit)  # noqa: B010 - ours
+    PostgresViews.at_once = marked_at_once  # type: ignore[method-assign, assignment]
 
 
 def _around_commands(passed: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from ...domain.deployment import LOST_ATTEMPTS, StageStatus, Status
 from ...domain.event import Personal
 
 
-class Stage(msgspec.Struct, frozen=True, kw_only=True):
+class Stage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A stage as its newest try left it, with what the plan says of its patience."""
 
     name: str
@@ -62,7 +62,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
         return self.ended_at + timedelta(seconds=self.backoff_seconds * 2 ** (tries - 1))
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """Something that a deployment waits for."""
 
     kind: str
@@ -71,7 +71,7 @@ class Waiting(msgspec.Struct, frozen=True):
     until: datetime | None = None
 
 
-class Rollback(msgspec.Struct, frozen=True, kw_only=True):
+class Rollback(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Why and how a deployment is undone."""
 
     cause: str
@@ -82,21 +82,21 @@ class Rollback(msgspec.Struct, frozen=True, kw_only=True):
     completed_at: datetime | None = None
 
 
-class Links(msgspec.Struct, frozen=True):
+class Links(msgspec.Struct, frozen=True, gc=False):
     """Where more is to be had."""
 
     self: str
     events: str
 
 
-class Live(msgspec.Struct, frozen=True):
+class Live(msgspec.Struct, frozen=True, gc=False):
     """What serves the target."""
 
     revision: str
     version: str
 
 
-class StatusDocument(msgspec.Struct, frozen=True, kw_only=True):
+class StatusDocument(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A deployment; what is personal stays sealed and `live` stays None until it is shown."""
 
     id: str

@@ -107,7 +107,10 @@ class Projector:
                 async with self._turn:
                     events = await ahead.page(self.position, size)
                     larger = min(2 * size, LARGEST_PAGE)
-                    if is_full := len(events) == size:
+                    is_full = len(events) == size
+                    # A file is read by this process itself: two threads that each get on row by row
+                    # hand the interpreter to and fro, and take longer than one.
+                    if is_full and self.views.is_shared:
                         ahead.begin(events[-1].position, larger)
                     if events:
                         await self._apply(events)

@@ -83,6 +83,7 @@ class Audit(ReadModel):
     version: ClassVar[int] = 1
     tables: ClassVar[tuple[Table, ...]] = (TABLE,)
     streams: ClassVar[tuple[str, ...]] = ("",)
+    searched: ClassVar[tuple[Table, ...]] = (TABLE,)
 
     def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
         """Add a row for each event."""

@@ -72,6 +72,7 @@ class Projector:
         self._turn = asyncio.Lock()
         self._rebuilding = asyncio.Lock()
         self._thread = WorkingThread()
+        self._is_complete = False
 
     @property
     def lag(self) -> int:
@@ -115,6 +116,7 @@ class Projector:
                     if events:
                         await self._apply(events)
                 if not is_full:
+                    await self._complete()
                     return self.position
                 size = larger
         finally:
@@ -127,6 +129,7 @@ class Projector:
             async with self._beside() as (new, thread):
                 while True:
                     await _fill(new, self._log, thread)
+                    await thread.do(new.complete)
                     async with self._held():
                         reached = await _fill(new, self._log, thread)
                         if await self._thread.do(partial(self.views.become, new)):
@@ -174,6 +177,12 @@ class Projector:
         for one in parked:
             self._observer.stopped(one)
         self._observer.applied(position, self.head, time.monotonic() - began)
+
+    async def _complete(self) -> None:
+        if not self._is_complete:
+            async with self._turn:
+                await self._thread.do(self.views.complete)
+            self._is_complete = True
 
     def _tell(self, streams: AbstractSet[str] | None) -> None:
         for listener in self.listeners:

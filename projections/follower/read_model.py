@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Connection, MetaData, Table, select
+from sqlalchemy import Column, ColumnElement, Connection, Index, MetaData, Table, select
 from sqlalchemy.dialects.sqlite import dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -108,6 +108,8 @@ class ReadModel(ABC):
     tables: ClassVar[tuple[Table, ...]]
     streams: ClassVar[tuple[str, ...]]
     """How the names of the streams begin that it reads."""
+    searched: ClassVar[tuple[Table, ...]] = ()
+    """Tables whose indexes serve readers alone: a fold of the whole log may make them last."""
     is_by_stream: ClassVar[bool] = True
     """Whether each row depends on one stream alone."""
 
@@ -136,7 +138,13 @@ class ReadModel(ABC):
         """Return the statements that make the tables."""
         for table in self.tables:
             yield CreateTable(table)
-            yield from (CreateIndex(i) for i in sorted(table.indexes, key=lambda i: str(i.name)))
+            yield from map(CreateIndex, _indexes(table))
+
+    def last_definitions(self) -> Iterator[CreateIndex]:
+        """Return those of them that can be carried out when the rows are there."""
+        for table in self.searched:
+            for index in _indexes(table):
+                yield CreateIndex(index, if_not_exists=True)
 
     def fingerprint(self, db: Connection) -> str:
         """Return the SHA-256 over every row of every table, in the order of the primary keys."""
@@ -146,6 +154,10 @@ class ReadModel(ABC):
             for row in ordered(db, table):
                 digest.update(msgspec.json.encode(tuple(row)))
         return digest.hexdigest()
+
+
+def _indexes(table: Table) -> Sequence[Index]:
+    return sorted(table.indexes, key=lambda index: str(index.name))
 
 
 def stale_since(model: str, stream: ColumnElement[str]) -> ColumnElement[int | None]:

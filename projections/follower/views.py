@@ -166,6 +166,9 @@ class Views(ABC):
     def discard(self) -> None:
         """Close and remove these views, as `beside` returned them."""
 
+    def complete(self) -> None:  # noqa: B027 - a server of its own puts nothing off
+        """Make what was put off while the log was folded from its beginning."""
+
     def hold(self) -> None:  # noqa: B027 - nothing to do for a file of one process
         """Let no other process move these views until `let_go`."""
 

@@ -65,6 +65,7 @@ def views(
     engine = _engine(request, tmp_path_factory.mktemp("views"))
     views = engine.new()
     views.apply(events)
+    views.complete()
     yield views
     engine.close()
 

@@ -11,10 +11,11 @@ from sqlalchemy.exc import OperationalError
 from shipslog.domain.event import Recorded
 from shipslog.projections import READ_MODELS
 from shipslog.projections.deployments import Deployments
-from shipslog.projections.follower import SqliteViews
+from shipslog.projections.follower import Projector, SqliteViews, Views
 
 from ..counting import Counting, fingerprints
 from ..engines import Sqlite
+from .growing_log import GrowingLog
 
 
 @pytest.fixture
@@ -35,6 +36,30 @@ def test_a_full_disk_parks_nothing(sqlite: Sqlite, events: Sequence[Recorded]) -
     with views.writing() as db:
         db.exec_driver_sql("PRAGMA max_page_count = 1000000")
     assert views.apply(events).position == len(events)
+
+
+async def test_what_readers_search_by_is_there_once_the_log_is_folded(
+    sqlite: Sqlite, events: Sequence[Recorded]
+) -> None:
+    cut_off = sqlite.new()
+    cut_off.apply(events[:50])
+    assert "audit_actor" not in indexes(cut_off)
+    cut_off.close()
+    projector = Projector(GrowingLog(events), cut_off)
+    for fold in (projector.catch_up, projector.rebuild):
+        await projector.open()
+        await fold()
+        assert indexes(cut_off) == {
+            str(index.name) for model in READ_MODELS for t in model.tables for index in t.indexes
+        }
+    await projector.close()
+
+
+def indexes(views: Views) -> set[str]:
+    """Return the names of the indexes that a file has, but for those of primary keys."""
+    named = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    with views.reading() as db:
+        return set(db.exec_driver_sql(named).scalars())
 
 
 def test_views_of_another_shape_are_begun_anew(sqlite: Sqlite, events: Sequence[Recorded]) -> None:

@@ -85,12 +85,19 @@ def _shares(
 ) -> Iterator[tuple[ReadModel, list[Recorded]]]:
     """Return what each read model reads of a batch, parked streams left out."""
     stopped = {(one.model, one.stream) for one in old}
-    for model in models:
-        mine = [e for e in events if e.header.stream.startswith(model.streams)]
-        if stopped:
-            mine = [e for e in mine if (model.name, e.header.stream) not in stopped]
-        if mine:
-            yield model, mine
+    shares: list[list[Recorded]] = [[] for _ in models]
+    readers: dict[str, list[list[Recorded]]] = {}
+    for event in events:
+        stream = event.header.stream
+        if (mine := readers.get(stream)) is None:
+            mine = readers[stream] = [
+                share
+                for model, share in zip(models, shares, strict=True)
+                if stream.startswith(model.streams) and (model.name, stream) not in stopped
+            ]
+        for share in mine:
+            share.append(event)
+    yield from (pair for pair in zip(models, shares, strict=True) if pair[1])
 
 
 def _fold_alone(db: Connection, model: ReadModel, recorded: Recorded) -> None:

@@ -233,11 +233,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def running(self) -> list[PlannedStage]:
         """Stages with a try under way."""
-        return [s for s in self.stages if self.has_status(s.name, StageStatus.RUNNING)]
+        newest = self.attempts.get
+        return [s for s in self.stages if (a := newest(s.name)) and a.status is StageStatus.RUNNING]
 
     @property
     def failed_stage(self) -> PlannedStage | None:
         """The plan's stage that failed for good, if one did."""
+        if not any(attempt.status in _FAILED for attempt in self.attempts.values()):
+            return None
         return next((s for s in self.recorded_plan.stages if self.has_failed_for_good(s)), None)
 
     def has_failed_for_good(self, stage: PlannedStage) -> bool:

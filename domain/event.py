@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from threading import Lock
@@ -161,8 +161,9 @@ def encode_payload(event: Event) -> bytes:
 
     Errors: UnsealedError for a personal text in the clear, EventTooLargeError above 256 KiB.
     """
-    if plain := next(_plain_texts(event), None):
-        raise UnsealedError(field=plain[0])
+    for name in _personal_fields(type(event)):
+        if isinstance(getattr(event, name), str):
+            raise UnsealedError(field=name)
     fields = _ENCODER.encode(event)
     salt = secrets.token_bytes(16).hex().encode()
     payload = b'{"salt":"%b"%b%b' % (salt, b"" if fields == b"{}" else b",", fields[1:])
@@ -236,10 +237,3 @@ def _decoder(kind: type[Event]) -> msgspec.json.Decoder[Event]:
 def _personal_fields(kind: type[Event]) -> tuple[str, ...]:
     fields = msgspec.structs.fields(kind)
     return tuple(field.name for field in fields if Sealed in get_args(field.type))
-
-
-def _plain_texts(event: Event) -> Iterator[tuple[str, str]]:
-    for name in _personal_fields(type(event)):
-        value = getattr(event, name)
-        if isinstance(value, str):
-            yield name, value

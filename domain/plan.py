@@ -66,10 +66,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ready(
-    stages: Iterable[PlannedStage], done: Collection[str], begun: Collection[str]
+    stages: Iterable[PlannedStage], done: set[str], begun: Collection[str]
 ) -> list[PlannedStage]:
     """Return the stages that may start: not begun, and everything they need is done."""
-    return [s for s in stages if s.name not in begun and all(need in done for need in s.needs)]
+    return [s for s in stages if s.name not in begun and done.issuperset(s.needs)]
 
 
 def levels(stages: Sequence[PlannedStage]) -> list[list[str]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -99,13 +98,16 @@ class Streams:
                 self._follow(loaded, recorded)
 
     def _follow(self, loaded: Loaded, recorded: Recorded) -> None:
-        stream = recorded.header.stream
-        # Whoever reads the stream finds what is wrong with it.
-        with suppress(Exception):
-            if loaded.state.version == recorded.header.stream_version - 1:
-                self._keep(stream, loaded, (recorded,))
-                return
-        self._cache.pop(stream, None)
+        header = recorded.header
+        if header.stream_version > loaded.state.version + 1:
+            del self._cache[header.stream]
+            return
+        try:
+            state = fold(loaded.state, recorded.fact)
+        except Exception:  # noqa: BLE001 - whoever reads the stream finds what is wrong with it
+            del self._cache[header.stream]
+        else:
+            self._put(header.stream, Loaded(state, header.occurred_at, loaded.is_moving))
 
     async def _caught_up(self, stream: str) -> Loaded:
         self._loading[stream] += 1
@@ -138,11 +140,14 @@ class Streams:
         loaded = Loaded(state, last_at, is_moving)
         known = self._cache.get(stream)
         if state.version and (known is None or known.state.version <= state.version):
-            self._cache[stream] = loaded
-            self._cache.move_to_end(stream)
-            if len(self._cache) > self._capacity:
-                self._cache.popitem(last=False)
+            self._put(stream, loaded)
         return loaded
+
+    def _put(self, stream: str, loaded: Loaded) -> None:
+        self._cache[stream] = loaded
+        self._cache.move_to_end(stream)
+        if len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
 
 
 class Reading:

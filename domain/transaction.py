@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from . import definition, deployment, environment, target
 from .append import Append, Draft, Due, Lease
@@ -113,6 +113,9 @@ class Transaction:
         )
 
     def _draft(self, stream: str, version: int, event: Event) -> Draft:
+        kind, _, name = stream.partition(":")
+        where, service = self._place(kind, name, event)
+        about = name if kind == "deployment" else getattr(event, "deployment", None)
         return Draft(
             stream=stream,
             version=version,
@@ -120,24 +123,27 @@ class Transaction:
             occurred_at=self.now,
             actor=self.actor,
             command=self._commands[-1],
+            environment=where,
+            service=service,
+            deployment=about,
             causation=self._cause,
+            correlation=about,
             fence=self.fence,
-            **self._scope(stream, event),
         )
 
-    def _scope(self, stream: str, event: Event) -> dict[str, Any]:
-        kind, _, name = stream.partition(":")
-        about = name if kind == "deployment" else getattr(event, "deployment", None)
-        scope = {"environment": None, "service": None, "deployment": about, "correlation": about}
-        if kind == "environment":
-            return {**scope, "environment": name}
-        if kind == "target":
-            where, _, service = name.partition("/")
-            return {**scope, "environment": where, "service": service}
-        if kind == "pipeline":
-            return {**scope, "service": event.document.get("service")}  # type: ignore[attr-defined]
-        plan = event.plan if isinstance(event, Deployment.Requested) else self._plan(stream)
-        return {**scope, "environment": plan.environment, "service": plan.service}
+    def _place(self, kind: str, name: str, event: Event) -> tuple[str | None, str | None]:
+        """Return the environment and the service that an event of a stream is about."""
+        match kind:
+            case "deployment":
+                plan = event.plan if isinstance(event, Deployment.Requested) else self._plan(name)
+                return plan.environment, plan.service
+            case "target":
+                where, _, service = name.partition("/")
+                return where, service
+            case "environment":
+                return name, None
+            case _:
+                return None, event.document.get("service")  # type: ignore[attr-defined]
 
-    def _plan(self, stream: str) -> Plan:
-        return self.state(Deployment, stream).recorded_plan
+    def _plan(self, name: str) -> Plan:
+        return self.state(Deployment, deployment.stream_of(name)).recorded_plan

@@ -7,7 +7,7 @@ happens: every deployment that is not final has such an instant.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ..commands import BeginRollback, End, Reaction, Start, StartStage
@@ -18,6 +18,7 @@ from ..stages import CheckSpec, RunSpec, SwitchSpec, WaitSpec
 from ..target import Target
 
 _DONE = (StageStatus.SUCCEEDED, StageStatus.SKIPPED)
+_NOT_FAILED = (*_DONE, StageStatus.RUNNING)
 _HARMLESS = (RunSpec, CheckSpec, WaitSpec)
 """Kinds that change nothing at the target: an undoing need not wait until they have stopped."""
 
@@ -47,7 +48,7 @@ def next_look(deployment: Deployment, target: Target) -> datetime | None:
     if deployment.operator_deadline:
         instants.append(deployment.operator_deadline)
     elif not deployment.is_stopping or deployment.is_undoing:
-        instants += [at for s in deployment.stages if (at := deployment.next_attempt_at(s))]
+        instants += [at for _, at in _tried_again(deployment, deployment.stages)]
     return min(instants, default=_start_deadline(deployment))
 
 
@@ -82,12 +83,12 @@ def _begin(deployment: Deployment) -> Sequence[Reaction]:
 
 
 def _advance(deployment: Deployment, now: datetime) -> Sequence[Reaction]:
-    plan = deployment.recorded_plan
     if deployment.unknown:
         return ()
-    if all(deployment.has_status(stage.name, *_DONE) for stage in plan.stages):
+    stages, done = deployment.recorded_plan.stages, _done(deployment)
+    if all(stage.name in done for stage in stages):
         return (End(ending=Status.SUCCEEDED, outcome_kind="decided"),)
-    return _next_tries(deployment, plan.stages, now)
+    return _next_tries(deployment, stages, done, now)
 
 
 def _stop(deployment: Deployment) -> Sequence[Reaction]:
@@ -108,23 +109,36 @@ def _undo(deployment: Deployment, now: datetime) -> Sequence[Reaction]:
         return () if deployment.running else (_rollback_failed(deployment, lost),)
     if deployment.unknown:
         return ()
-    if all(deployment.has_status(stage.name, *_DONE) for stage in deployment.undo):
+    done = _done(deployment)
+    if all(stage.name in done for stage in deployment.undo):
         return () if deployment.running else (_ending(deployment),)
-    return _next_tries(deployment, deployment.undo, now)
+    return _next_tries(deployment, deployment.undo, done, now)
 
 
 def _next_tries(
-    deployment: Deployment, stages: Iterable[PlannedStage], now: datetime
+    deployment: Deployment, stages: Sequence[PlannedStage], done: set[str], now: datetime
 ) -> Sequence[Reaction]:
-    stages = tuple(stages)
     again = [
         StartStage(stage=stage.name, attempt=deployment.attempts[stage.name].number + 1)
-        for stage in stages
-        if (at := deployment.next_attempt_at(stage)) and at <= now
+        for stage, at in _tried_again(deployment, stages)
+        if at <= now
     ]
-    done = {s.name for s in deployment.stages if deployment.has_status(s.name, *_DONE)}
     first = ready(stages, done, deployment.attempts)
     return (*again, *(StartStage(stage=stage.name, attempt=1) for stage in first))
+
+
+def _done(deployment: Deployment) -> set[str]:
+    """Return the names of the stages that need no further try."""
+    return {name for name, newest in deployment.attempts.items() if newest.status in _DONE}
+
+
+def _tried_again(
+    deployment: Deployment, stages: Sequence[PlannedStage]
+) -> list[tuple[PlannedStage, datetime]]:
+    """Return those of some stages that are tried again after their newest try, and when."""
+    newest = deployment.attempts.get
+    ended = [s for s in stages if (a := newest(s.name)) and a.status not in _NOT_FAILED]
+    return [(stage, at) for stage in ended if (at := deployment.next_attempt_at(stage))]
 
 
 def _cause(deployment: Deployment) -> Cause:

@@ -59,6 +59,11 @@ class LogContract(Contract):
             b'{"stream":"target:staging/web","stream_version":1,'
         )
 
+    async def test_equal_events_are_stored_in_different_bytes(self, store: Store) -> None:
+        # What stands in one must not be guessed from what stands in another.
+        appended = await store.log.append(appending(*(draft("a", n) for n in range(1, 5))))
+        assert len({event.payload for event in appended.events}) == 4
+
     async def test_all_drafts_are_stored_or_none(self, store: Store) -> None:
         await store.log.append(one("b", 1))
         with pytest.raises(ConflictError, match="b has moved on"):

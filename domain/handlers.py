@@ -100,11 +100,13 @@ async def request_deployment(command: RequestDeployment, visit: Visit) -> str:
     stored = await visit.streams.load(Definition, definition.stream_of(command.pipeline))
     if stored.version == 0:
         raise UnknownReferenceError(kind="pipeline", name=command.pipeline, pointer="/pipeline")
-    plan = bind(compile_stored(stored.sha256, stored.document), command, stored.version)
+    compiled = compile_stored(stored.sha256, stored.document)
+    plan = bind(compiled, command, stored.version)
     if is_routed(plan):
         document = EnvironmentDocument.parse(where.document)
         check_routable(plan, document, where.first_service)
-    return await _open(Deployment.Requested(plan=plan, plan_hash=plan.hash()), where, visit)
+    requested = Deployment.Requested(plan=plan, plan_hash=plan.hash(compiled.spelled))
+    return await _open(requested, where, visit)
 
 
 async def abort_deployment(command: AbortDeployment, visit: Visit) -> str:

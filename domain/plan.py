@@ -60,9 +60,20 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
                 return stage
         raise KeyError(name)
 
-    def hash(self) -> str:
-        """Return `sha256:` and the SHA-256 of the plan's RFC 8785 JSON."""
-        return "sha256:" + sha256_hex(canonical.dumps(msgspec.to_builtins(self)))
+    def hash(self, stages: bytes | None = None) -> str:
+        """Return `sha256:` and the SHA-256 of the plan's RFC 8785 JSON.
+
+        `stages` is what `spell` returns for its stages, where that is known.
+        """
+        fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "stages"}
+        spelled = {name: canonical.dumps(value) for name, value in fields.items()}
+        spelled["stages"] = spell(self.stages) if stages is None else stages
+        return "sha256:" + sha256_hex(canonical.joined(spelled))
+
+
+def spell(stages: tuple[PlannedStage, ...]) -> bytes:
+    """Return the RFC 8785 JSON of stages."""
+    return canonical.dumps(msgspec.to_builtins(stages))
 
 
 def ready(

@@ -12,7 +12,7 @@ import msgspec
 from ..commands import RequestDeployment
 from ..errors import InvalidError
 from ..health import HealthPolicy, Require
-from ..plan import Plan, PlannedStage, levels
+from ..plan import Plan, PlannedStage, levels, spell
 from ..stages import CheckSpec, RunSpec, StartSpec, WaitSpec
 from ..strategies import blue_green
 from .argv import declared
@@ -35,6 +35,8 @@ class Compiled(msgspec.Struct, frozen=True):
 
     definition: Pipeline
     stages: tuple[PlannedStage, ...]
+    spelled: bytes
+    """The canonical JSON of the stages, which goes into the hash of each plan."""
 
 
 def compile_pipeline(pipeline: Pipeline) -> Compiled:
@@ -128,7 +130,7 @@ def _compile(definition: _Definition) -> Compiled:
     if size > MAX_BYTES:
         message = f"This definition has {size} bytes, more than {MAX_BYTES}."
         raise InvalidError(message)
-    return Compiled(pipeline, tuple(stages))
+    return Compiled(pipeline, tuple(stages), spell(tuple(stages)))
 
 
 _stored: OrderedDict[str, Compiled] = OrderedDict()

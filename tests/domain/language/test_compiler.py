@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+import rfc8785
+from msgspec import structs, to_builtins
 
 from shipslog.domain.commands import RequestDeployment
 from shipslog.domain.errors import DigestRequiredError, InvalidError
+from shipslog.domain.event import sha256_hex
 from shipslog.domain.health import HealthPolicy, HttpCheck, Require
 from shipslog.domain.language.compiler import (
     bind,
@@ -49,6 +52,16 @@ def test_the_same_definition_is_compiled_once() -> None:
 def test_whoever_writes_it_the_plan_has_one_hash() -> None:
     request = RequestDeployment(pipeline="web", version="1.4.0", environment="staging")
     assert bind(compile_pipeline(IN_PYTHON), request, 1).hash() == plan_of(WEB).hash()
+
+
+@pytest.mark.parametrize("version", ["1.4.0", "1.4.0+é"])
+def test_a_plan_is_hashed_as_rfc_8785_says(version: str) -> None:
+    compiled = compile_pipeline(IN_PYTHON)
+    request = RequestDeployment(pipeline="web", version="1.4.0", environment="staging")
+    plan = structs.replace(bind(compiled, request, 1), version=version)
+    spelled = rfc8785.dumps(to_builtins(plan))
+    assert plan.hash() == "sha256:" + sha256_hex(spelled)
+    assert plan.hash(compiled.spelled) == plan.hash()
 
 
 def test_a_plan_says_for_whom_it_is() -> None:

@@ -55,6 +55,8 @@ class GuardedPlatform:
 
     async def announce(self, target: str, fence: Fence) -> None:
         """See `Platform.announce`; it is told once."""
+        if self._announced == (target, fence):
+            return
         async with self._announcing:
             if self._announced != (target, fence):
                 await self._pass()

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -287,9 +286,12 @@ class Owner:
         at = self._look_at or now
         if _is_served(standing):
             at = min(at, self._keep_at)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max((at - now).total_seconds(), RETRY_SECONDS)):
-                await self._wake.wait()
+        seconds = max((at - now).total_seconds(), RETRY_SECONDS)
+        alarm = asyncio.get_running_loop().call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            alarm.cancel()
 
 
 def _is_served(standing: Standing) -> bool:

@@ -15,18 +15,27 @@ CREATE PROCEDURE append_events(
     read_streams text[], read_versions bigint[],
     command_ids bytea[], sha256s bytea[], firsts bigint[], lasts bigint[],  -- positions after the head
     asked_ids bytea[],           -- commands to be looked up: no constraint speaks for them
-    work_changes jsonb,          -- leases, due, forgotten; null for none of them
+    leased integer,              -- so many leases are claimed; null where no work is touched
+    touched text[], owners text[], tokens bigint[],  -- work, sorted, and whose it must be if any's
+    due_streams text[], due_ats timestamptz[], forgotten text[],  -- null for none
+    digests text[], contents bytea[],  -- blobs that events of this session may name, sorted; or null
     OUT head bigint,             -- the newest position before; null where nothing was stored
     OUT recorded_at timestamptz, -- when the events were recorded, after all
     OUT facts text
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    owners jsonb := '{}';
     stamp  text;
-    holds  boolean;
+    holds  boolean := true;
     called text; -- for its effect: PERFORM would start the executor each time
 BEGIN
+    -- Beside the lock: what others keep at the same time is waited for here, by nobody who has it.
+    IF digests IS NOT NULL THEN
+        INSERT INTO shipslog.blobs (digest, bytes, created_at)
+        SELECT digest, content, written_at FROM unnest(digests, contents) AS kept (digest, content)
+        ON CONFLICT (digest) DO NOTHING;
+    END IF;
+
     called := pg_advisory_xact_lock(7887012594);
 
     SELECT e.position, e.recorded_at INTO head, recorded_at
@@ -39,19 +48,19 @@ BEGIN
         unknown_streams := cardinality(read_streams);
     END IF;
 
-    IF work_changes IS NOT NULL THEN
-        -- A claim must not come between: rows stay locked, always in one order, until the commit.
-        PERFORM FROM shipslog.work WHERE stream IN (
-            SELECT jsonb_array_elements_text(work_changes -> 'touched')
-        ) ORDER BY stream FOR NO KEY UPDATE;
-        SELECT coalesce(jsonb_object_agg(stream, jsonb_build_array(owner, token)), '{}')
-        INTO owners FROM shipslog.work
-        WHERE stream IN (SELECT jsonb_array_elements_text(work_changes -> 'leased'))
-            AND owner IS NOT NULL AND expires_at > clock_timestamp();
-    END IF;
-
     -- One after the other, so that no query is made ready whose answer nobody needs.
-    holds := owners IS NOT DISTINCT FROM coalesce(work_changes -> 'owners', '{}');
+    IF leased IS NOT NULL THEN
+        -- A claim must not come between: rows stay locked, always in one order, until the commit.
+        holds := (
+            SELECT count(*) FILTER (WHERE is_so) FROM (
+                SELECT held.owner = claimed.owner AND held.token = claimed.token
+                    AND held.expires_at > clock_timestamp() AS is_so
+                FROM unnest(touched, owners, tokens) AS claimed (stream, owner, token)
+                JOIN shipslog.work AS held ON held.stream = claimed.stream
+                ORDER BY held.stream FOR NO KEY UPDATE OF held
+            ) AS locked
+        ) = leased;
+    END IF;
     IF holds AND unknown_streams > 0 THEN
         holds := NOT EXISTS (
             SELECT FROM unnest(read_streams[:unknown_streams], read_versions[:unknown_streams])
@@ -68,7 +77,11 @@ BEGIN
 
     IF NOT holds THEN
         head := NULL;
-        SELECT jsonb_build_object('owners', owners, 'versions', (
+        SELECT jsonb_build_object('owners', (
+            SELECT coalesce(jsonb_object_agg(stream, jsonb_build_array(owner, token)), '{}')
+            FROM shipslog.work
+            WHERE stream = ANY (touched) AND owner IS NOT NULL AND expires_at > clock_timestamp()
+        ), 'versions', (
             SELECT jsonb_object_agg(stream, coalesce((
                 SELECT max(e.originator_version) FROM shipslog.stored_events AS e
                 WHERE e.originator_id = stream
@@ -97,23 +110,38 @@ BEGIN
         recorded_at := written_at;
     END IF;
 
-    INSERT INTO shipslog.stored_events
-        (position, originator_id, originator_version, topic, recorded_at, state)
-    SELECT head + number, stream, version, topic, append_events.recorded_at, state
-    FROM unnest(streams, versions, topics, states)
-        WITH ORDINALITY AS added (stream, version, topic, state, number);
-    INSERT INTO shipslog.commands (id, sha256, first, last)
-    SELECT id, sha256, head + first, head + last
-    FROM unnest(command_ids, sha256s, firsts, lasts) AS settled (id, sha256, first, last);
-
-    IF work_changes IS NOT NULL THEN
-        DELETE FROM shipslog.work WHERE stream IN (
-            SELECT jsonb_array_elements_text(work_changes -> 'forgotten')
+    -- One alone is common, and the executor gets it ready in two thirds of the time.
+    IF cardinality(streams) = 1 THEN
+        INSERT INTO shipslog.stored_events
+            (position, originator_id, originator_version, topic, recorded_at, state)
+        VALUES (
+            head + 1, streams[1], versions[1], topics[1], append_events.recorded_at, states[1]
         );
+    ELSE
+        INSERT INTO shipslog.stored_events
+            (position, originator_id, originator_version, topic, recorded_at, state)
+        SELECT head + number, stream, version, topic, append_events.recorded_at, state
+        FROM unnest(streams, versions, topics, states)
+            WITH ORDINALITY AS added (stream, version, topic, state, number);
+    END IF;
+    IF cardinality(command_ids) = 1 THEN
+        INSERT INTO shipslog.commands (id, sha256, first, last)
+        VALUES (command_ids[1], sha256s[1], head + firsts[1], head + lasts[1]);
+    ELSE
+        INSERT INTO shipslog.commands (id, sha256, first, last)
+        SELECT id, sha256, head + first, head + last
+        FROM unnest(command_ids, sha256s, firsts, lasts) AS settled (id, sha256, first, last);
+    END IF;
+
+    IF forgotten IS NOT NULL THEN
+        DELETE FROM shipslog.work WHERE stream = ANY (forgotten);
+    END IF;
+    IF due_streams IS NOT NULL THEN
         -- An append can only bring a look forward; only an owner, who has looked, puts it off.
         INSERT INTO shipslog.work AS old (stream, due_at)
-        SELECT key, value::timestamptz FROM jsonb_each_text(work_changes -> 'due')
-        ON CONFLICT (stream) DO UPDATE SET due_at = least(old.due_at, excluded.due_at);
+        SELECT stream, due_at FROM unnest(due_streams, due_ats) AS asked (stream, due_at)
+        ON CONFLICT (stream) DO UPDATE SET due_at = excluded.due_at
+        WHERE old.due_at IS NULL OR old.due_at > excluded.due_at;
     END IF;
     IF tells THEN
         called := pg_notify('shipslog', '');

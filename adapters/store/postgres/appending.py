@@ -29,16 +29,17 @@ from .wire import (
     read_timestamp,
     text_array,
     timestamp,
+    timestamp_array,
 )
-
-JSONB_1 = b"\x01"
-"""The version before a `jsonb` in binary."""
 
 KNOWN_STREAMS = 8192
 """So many versions are kept; then it begins anew."""
 
 _LARGEST = 2**63 - 2
 
+_NOBODY = ("", 0)
+"""Whoever owns work has a token above 0."""
+_NO_WORK = (None,) * 7
 _NOTHING: tuple[tuple[Any, ...], ...] = ((), (), (), (), ())
 
 unhex = bytes.fromhex
@@ -177,6 +178,8 @@ class Manner(NamedTuple):
     tells: bool
     is_careful: bool
     """Whether every command is looked up, in place of having a constraint refuse the group."""
+    outputs: Mapping[str, bytes]
+    """Blobs that are stored along with it."""
 
 
 def values(group: Group, facts: Facts, batch: Batch, claims: Claims, manner: Manner) -> Values:
@@ -205,7 +208,8 @@ def values(group: Group, facts: Facts, batch: Batch, claims: Claims, manner: Man
         int_array([one.first - head for one in outcomes]),
         int_array([one.last - head for one in outcomes]),
         hex_array(asked),
-        _work(group, facts, batch),
+        *_work(group, facts, batch),
+        *_blobs(manner.outputs),
     )
 
 
@@ -228,17 +232,29 @@ def require_storable(append: Append) -> None:
     text.encode()
 
 
-def _work(group: Group, facts: Facts, batch: Batch) -> bytes | None:
+def _work(group: Group, facts: Facts, batch: Batch) -> Values:
     if not group.touched:
-        return None
-    changes = {
-        "touched": sorted(group.touched),
-        "leased": list(group.owners),
-        "owners": facts.owners,
-        "due": batch.due,
-        "forgotten": list(batch.forgotten),
-    }
-    return JSONB_1 + _encode(changes)
+        return _NO_WORK
+    touched = sorted(group.touched)
+    claimed = {stream: facts.owners[stream] for stream in group.owners if stream in facts.owners}
+    holders = [claimed.get(stream, _NOBODY) for stream in touched]
+    due = batch.due
+    return (
+        int4(len(claimed)),
+        text_array(touched),
+        text_array(owner for owner, _ in holders),
+        int_array([token for _, token in holders]),
+        text_array(due) if due else None,
+        timestamp_array(due.values()) if due else None,
+        text_array(batch.forgotten) if batch.forgotten else None,
+    )
+
+
+def _blobs(outputs: Mapping[str, bytes]) -> Values:
+    if not outputs:
+        return None, None
+    digests = sorted(outputs)
+    return text_array(digests), bytes_array([outputs[digest] for digest in digests])
 
 
 def _possible(version: int) -> int:

@@ -31,11 +31,12 @@ Done = Callable[[list[Row] | None, psycopg.Error | None], None]
 APPENDING = {
     b"append": b"""
         CALL append_events(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+            $18, $19, $20, $21, $22, $23, $24, $25, $26,
             NULL, NULL, NULL)""",
     b"barrier": BARRIER.encode(),
 }
-_BINARY = [pq.Format.BINARY] * 18
+_BINARY = [pq.Format.BINARY] * 26
 
 
 class _Exchange:

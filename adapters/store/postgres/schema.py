@@ -17,7 +17,7 @@ from ..errors import (
 )
 from .connections import CONNECT_SECONDS, ROLE, Connections, Row
 
-VERSION = 2
+VERSION = 3
 """Stands in `meta`; a database with a higher one was made by a newer build."""
 
 _FILES = tuple(Path(__file__).with_name(name) for name in ("schema.sql", "append.sql"))

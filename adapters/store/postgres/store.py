@@ -20,7 +20,7 @@ from .line.watching import Watch
 from .log import PostgresLog
 from .reading import STREAMS, PostgresReader
 from .schema import require_ledger
-from .tables.blobs import PostgresBlobs
+from .tables.blobs import Outputs, PostgresBlobs
 from .tables.people import PostgresDirectory, PostgresKeys
 from .tables.tokens import PostgresTokens
 from .tables.work import CLAIMS, PostgresWork
@@ -50,7 +50,7 @@ class PostgresArchive:
         self._connections = connections
         self._questions = Questions(connections, STREAMS)
         self.log = PostgresReader(connections, DurableHead(connections), self._questions)
-        self.blobs = PostgresBlobs(connections, now)
+        self.blobs = PostgresBlobs(connections, now, Outputs())
         self.directory = PostgresDirectory(connections, now)
         self.keyring = Keyring(PostgresKeys(connections, now))
 
@@ -67,13 +67,14 @@ class PostgresStore:
         head = DurableHead(connections, line)
         self._line = line
         self._watch = Watch(connections, line, terms.memory, terms.lease) if terms.memory else None
-        writer = Writer(connections, head, now, terms.release)
+        self._outputs = outputs = Outputs()
+        writer = Writer(connections, head, now, terms.release, outputs)
         self._writer = writer
         self._connections = connections
         self._questions = Questions(connections, STREAMS | CLAIMS)
         self.log = PostgresLog(connections, head, self._questions, writer)
         self.work = PostgresWork(connections, now, terms.lease, self._questions)
-        self.blobs = PostgresBlobs(connections, now)
+        self.blobs = PostgresBlobs(connections, now, outputs)
         self.directory = PostgresDirectory(connections, now)
         self.keyring = Keyring(PostgresKeys(connections, now))
         self.tokens = PostgresTokens(connections, now)
@@ -123,6 +124,7 @@ class PostgresStore:
     async def close(self) -> None:
         """Write what is queued and close every connection."""
         await self._writer.close()
+        await self.blobs.close()
         await self.log.close()
         await self._questions.close()
         if self._watch:

@@ -18,7 +18,7 @@ _INTERVAL = struct.Struct("!qii")
 _INT8_VALUE = struct.Struct("!q")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_BYTEA, _INT8, _TEXT = 17, 20, 25
+_BYTEA, _INT8, _TEXT, _TIMESTAMPTZ = 17, 20, 25, 1184
 _NO_INTS = _EMPTY.pack(0, 0, _INT8)
 _ONE_INT = struct.Struct("!iiIiiiq")
 
@@ -65,6 +65,11 @@ def int_array(items: Collection[int]) -> Int8:
     numbers = [part for item in items for part in (8, item)]
     header = _HEADER.pack(1, 0, _INT8, len(items), 1)
     return Int8(header + struct.pack("!" + "iq" * len(items), *numbers))
+
+
+def timestamp_array(items: Iterable[datetime]) -> bytes:
+    """Return a `timestamptz[]`."""
+    return _array(_TIMESTAMPTZ, [timestamp(item) for item in items])
 
 
 def int8(number: int) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
@@ -27,6 +27,7 @@ from .channel import APPENDING, Channel, Row
 from .connections import Connections
 from .durable import DurableHead, measured_flush
 from .news import News
+from .tables.blobs import Outputs
 
 GROUP = 64
 """How many waiting callers one transaction takes at most: while it is stored, others prepare."""
@@ -81,7 +82,7 @@ class _Task:
 class _Sending:
     """A group on its way: who waits for it, what it names, and what it was decided on."""
 
-    __slots__ = ("attempt", "batch", "facts", "group", "is_stored", "tasks", "yields")
+    __slots__ = ("attempt", "batch", "facts", "group", "is_stored", "outputs", "tasks", "yields")
 
     def __init__(self, tasks: Sequence[_Task], facts: Facts, group: Group) -> None:
         self.tasks = tasks
@@ -91,6 +92,8 @@ class _Sending:
         self.yields = 0
         """How often the database has taken it back so far."""
         self.batch = Batch(facts)
+        self.outputs: Mapping[str, bytes] = {}
+        """Blobs that it takes along."""
         self.is_stored = False
         """Whether the database has said so; its callers may still wait for a flush."""
 
@@ -121,11 +124,13 @@ class Writer:
         head: DurableHead,
         now: Callable[[], datetime],
         release: Release,
+        outputs: Outputs,
     ) -> None:
         self._connections = connections
         self._head = head
         self._now = now
         self._release = release
+        self._outputs = outputs
         self._queue: list[_Task] = []
         self._under_way: list[_Sending] = []
         self._opening: asyncio.Task[None] | None = None
@@ -212,7 +217,9 @@ class Writer:
                 return
             claims = self._claims(sending)
             self._careful -= self._careful > 0
-            manner = Manner(bool(batch.rows) and self._news.are_due(), self._careful > 0)
+            sending.outputs = self._outputs.waiting()
+            tells = bool(batch.rows) and self._news.are_due()
+            manner = Manner(tells, self._careful > 0, sending.outputs)
             sent = values(sending.group, facts, batch, claims, manner)
             self._sent_to = batch.head
             done = partial(self._take_answer, channel, sending)
@@ -243,6 +250,8 @@ class Writer:
             if error is not None or not rows:
                 raise error or ProtocolViolation  # noqa: TRY301 - one place gives up
             answer = Answer.read(rows[0], sending.facts.start)
+            # Also where the events are not: the transaction has ended well.
+            self._outputs.stored(sending.outputs)
             if answer.head is None:
                 self._known.forget()
                 self._try_again(channel, sending, corrected(sending.facts, answer))

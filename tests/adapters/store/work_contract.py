@@ -138,6 +138,32 @@ class WorkContract(Contract):
         await store.work.release(lease, Due("d", LATER))
         assert [lease.stream for lease in await store.work.claim("me", 10)] == ["d"]
 
+    async def test_of_two_instants_the_earlier_counts(self, store: Store, clock: HandClock) -> None:
+        await store.log.append(due("d", at=LATER))
+        await store.log.append(due("d", 2, at=START))
+        await store.log.append(due("d", 3, at=LATER))
+        assert [lease.stream for lease in await store.work.claim("me", 10)] == ["d"]
+        await store.log.append(due("e", at=LATER))
+        assert await store.work.claim("me", 10) == ()
+        clock.move(3600)
+        assert [lease.stream for lease in await store.work.claim("me", 10)] == ["e"]
+
+    async def test_of_many_leases_in_a_group_each_counts_for_itself(self, store: Store) -> None:
+        for n in range(4):
+            await store.log.append(due(f"d{n}", at=START + timedelta(seconds=-n)))
+        leases = {lease.stream: lease for lease in await store.work.claim("me", 3)}
+        old = Lease("d1", leases["d1"].token - 1, "me")
+        outcomes = await asyncio.gather(
+            store.log.append(due("d3", 2, lease=leases["d3"])),
+            store.log.append(due("d1", 2, lease=old)),
+            store.log.append(due("d2", 2, lease=leases["d2"])),
+            store.log.append(due("d0", 2)),
+            store.log.append(due("d1", 2, lease=leases["d1"], at=None)),
+            return_exceptions=True,
+        )
+        assert isinstance(outcomes[1], FenceLostError)
+        assert not any(isinstance(outcomes[n], BaseException) for n in (0, 2, 3, 4))
+
     async def test_what_is_over_is_forgotten(self, store: Store) -> None:
         await store.log.append(due("d"))
         (lease,) = await store.work.claim("me", 10)

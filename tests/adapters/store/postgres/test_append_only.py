@@ -6,7 +6,12 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from shipslog.adapters.store.errors import ForgetfulServerError, NoLedgerError
+from shipslog.adapters.store.errors import (
+    ForgetfulServerError,
+    NewerLedgerError,
+    NoLedgerError,
+    UnusableLedgerError,
+)
 from shipslog.adapters.store.postgres.schema import create
 from shipslog.adapters.store.postgres.store import PostgresStore, Terms
 from shipslog.adapters.store.postgres.writer import Release
@@ -46,6 +51,8 @@ async def ledger(database: str) -> AsyncIterator[str]:
         "UPDATE blobs SET bytes = ''",
         ADD.format(4),
         ADD.format("3, 5"),
+        ADD.format("4, 5"),
+        ADD.format("-1"),
         ADD.format("0"),
         ADD.format("2"),
         ADD.format("3").replace("'a', at", "'a', 2"),
@@ -72,6 +79,16 @@ def test_only_a_ledger_is_opened(server: PostgresServer) -> None:
     create(server.url("empty"))
     create(server.url("empty"))
     asyncio.run(opened_and_closed(server.url("empty")))
+
+
+@pytest.mark.parametrize(("version", "error"), [(2, UnusableLedgerError), (4, NewerLedgerError)])
+def test_a_ledger_of_another_version_is_not_opened(
+    database: str, version: int, error: type[Exception]
+) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE shipslog.meta SET value = %s", (version,))
+    with pytest.raises(error):
+        asyncio.run(PostgresStore.open(database))
 
 
 def test_a_server_that_forgets_is_refused(server: PostgresServer, database: str) -> None:

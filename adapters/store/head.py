@@ -39,7 +39,11 @@ class Head:
         moved = asyncio.Event()
 
         def wake(head: int) -> None:
-            if head > position:
+            if head <= position:
+                return
+            if _is_here(loop):
+                moved.set()
+            else:
                 loop.call_soon_threadsafe(moved.set)
 
         # Listening comes before looking, or a move between the two would be missed.
@@ -53,6 +57,14 @@ class Head:
         finally:
             self._wakes.discard(wake)
         return self.position
+
+
+def _is_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Say whether the caller is in a loop's own thread, which needs not be woken."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
 
 
 class Tail:

@@ -137,6 +137,8 @@ class Writer:
         self._closing: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[None] | None = None
         self._sent_to = 0
+        self._was_alone = False
+        """Whether the last append had no company: then the next one waits for none."""
         self._careful = 0
         self._channel: Channel | None = None
         self._known = Known()
@@ -165,7 +167,9 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Appended] = loop.create_future()
         self._queue.append(_Task(prepared, future))
-        if len(self._queue) == 1:
+        if self._was_alone and not self._under_way and len(self._queue) == 1:
+            self._go_on()
+        elif len(self._queue) in {1, WORTH_A_SECOND}:
             # Whoever else runs in this turn of the loop gets into the same group.
             loop.call_soon(self._go_on)
         return await future
@@ -190,6 +194,7 @@ class Writer:
             if channel is None:
                 return
             tasks, self._queue = self._queue[:GROUP], self._queue[GROUP:]
+            self._was_alone = len(tasks) == 1
             self._begin(channel, tasks)
         if self._ended is not None and not self._queue and not self._under_way:
             self._ended.set_result(None)
@@ -336,9 +341,13 @@ class Writer:
     def _leave(self, sending: _Sending) -> None:
         if sending in self._under_way:
             self._under_way.remove(sending)
-        if not self._under_way:
-            self._sent_to = 0
-        self._go_on()
+        if self._under_way or self._ended:
+            self._go_on()
+            return
+        self._sent_to = 0
+        if self._queue:
+            # Whoever was just answered, and goes on at once, gets into the same group.
+            asyncio.get_running_loop().call_soon(self._go_on)
 
     def _usable_channel(self) -> Channel | None:
         """Return the channel, or None and have one opened, which then goes on."""

@@ -1,5 +1,8 @@
 # pyright: reportPrivateUsage=false
-"""What is printed is stored by the append that may name it, whatever becomes of that append."""
+"""Groups: which appends share a transaction, and what they take along.
+
+What is printed is stored by the append that may name it, whatever becomes of that append.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -35,6 +38,44 @@ async def store(
     store = await PostgresStore.open(database, terms=Terms(request.param))
     yield store
     await store.close()
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[Values]:
+    """Give what each group sends."""
+    sent: list[Values] = []
+    append = Channel.append
+
+    def noting(channel: Channel, values: Values, done: Done, *, is_early: bool) -> None:
+        sent.append(values)
+        append(channel, values, done, is_early=is_early)
+
+    monkeypatch.setattr(Channel, "append", noting)
+    return sent
+
+
+async def test_who_appends_alone_waits_for_nobody(store: PostgresStore, sent: list[Values]) -> None:
+    await store.log.append(one("a", 1))
+    for version in range(2, 5):
+        waiting = asyncio.create_task(store.log.append(one("a", version)))
+        before = len(sent)
+        await asyncio.sleep(0)
+        assert len(sent) == before + 1
+        await waiting
+
+
+async def test_who_goes_on_when_answered_gets_into_the_next_group(
+    store: PostgresStore, sent: list[Values]
+) -> None:
+    await store.log.append(one("alone", 1))
+
+    async def client(name: str) -> None:
+        for version in range(1, 11):
+            await store.log.append(one(name, version))
+
+    await asyncio.gather(*(client(f"s{n}") for n in range(8)))
+    # The first has gone out alone, and then all keep step.
+    assert len(sent) <= 1 + 1 + 11
 
 
 async def test_an_output_is_stored_with_the_next_event(store: PostgresStore, database: str) -> None:
@@ -81,22 +122,15 @@ async def test_what_was_on_its_way_when_the_outcome_became_unknown_goes_with_the
 
 
 async def test_a_second_group_does_not_rely_on_the_first(
-    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, sent: list[Values]
 ) -> None:
     await store.log.append(one("warm", 1))
-    sent: list[bool] = []
-    append = Channel.append
-
-    def noting(channel: Channel, values: Values, done: Done, *, is_early: bool) -> None:
-        sent.append(any(b"printed" in (value or b"") for value in values))
-        append(channel, values, done, is_early=is_early)
-
-    monkeypatch.setattr(Channel, "append", noting)
     await store.blobs.put(b"printed")
     await asyncio.gather(*(store.log.append(one(f"s{n}", 1)) for n in range(GROUP * 3)))
     # The first may be taken back as long as there is no answer; then there is one.
-    assert sent[:AT_ONCE] == [True] * AT_ONCE
-    assert sent[-1] is False
+    took = [any(b"printed" in (value or b"") for value in values) for values in sent[1:]]
+    assert took[:AT_ONCE] == [True] * AT_ONCE
+    assert took[-1] is False
 
 
 @pytest.mark.parametrize("name", ["SMALL_BYTES", "WAITING_BYTES"])

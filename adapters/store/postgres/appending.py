@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from ....domain.append import Append, Appended
 from ....domain.event import Recorded
-from ..batch import Batch, Facts, Start, streams_of
+from ..batch import Batch, Facts, Start
 from ..rows import Settled
 from .channel import Values
 from .wire import (
@@ -219,13 +219,15 @@ def require_storable(append: Append) -> None:
     Errors: ValueError for a NUL, for a lone surrogate, and for a command that is not in hex.
     """
     for command in append.commands:
-        if unhex(command.id).hex() != command.id or unhex(command.sha256).hex() != command.sha256:
+        both = command.id + command.sha256
+        if len(command.id) % 2 or len(both) % 2 or unhex(both).hex() != both:
             message = "a command and its body are named in lower case"
             raise ValueError(message)
-    texts = [*streams_of(append), *(due.stream for due in append.due)]
+    text = "".join([draft.stream for draft in append.drafts])
+    if append.expects or append.due:
+        text = "".join([text, *append.expects, *[due.stream for due in append.due]])
     if append.lease is not None:
-        texts += (append.lease.stream, append.lease.owner)
-    text = "".join(texts)
+        text += append.lease.stream + append.lease.owner
     if "\0" in text:
         message = "a name holds a NUL"
         raise ValueError(message)

@@ -32,7 +32,8 @@ class News:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._quiet_until = 0.0
-        self._later: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._telling: set[asyncio.Task[None]] = set()
 
     def are_due(self) -> bool:
         """Say whether an append is to carry the news; if not, they are told a little later."""
@@ -44,18 +45,26 @@ class News:
                 self._later = None
             return True
         if self._later is None:
-            self._later = asyncio.create_task(self._tell_later())
+            # By then another append has most likely done so, and this is called off.
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(2 * QUIET_SECONDS, self._begin_to_tell)
         return False
 
     async def close(self) -> None:
         """Tell what is left to tell."""
         if self._later is not None:
-            await asyncio.wait([self._later])
+            self._later.cancel()
+            self._begin_to_tell()
+        if self._telling:
+            await asyncio.wait(self._telling)
 
-    async def _tell_later(self) -> None:
-        # By then another append has most likely done so, and this is called off.
-        await asyncio.sleep(2 * QUIET_SECONDS)
+    def _begin_to_tell(self) -> None:
         self._later = None
+        telling = asyncio.create_task(self._tell())
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self) -> None:
         # Who does not hear of it looks for himself within a second.
         with suppress(psycopg.Error, LedgerError):
             async with self._connections.borrow() as connection:

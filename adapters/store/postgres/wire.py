@@ -46,9 +46,27 @@ def bytes_array(items: Sequence[bytes]) -> bytes:
     return _array(_BYTEA, items)
 
 
-def hex_array(items: Iterable[str]) -> bytes:
-    """Return a `bytea[]` of what is written in hex. Errors: ValueError for what is not."""
-    return _array(_BYTEA, [bytes.fromhex(item) for item in items])
+def hex_array(items: Collection[str]) -> bytes:
+    r"""Return a `bytea[]` of what is written in hex. Errors: ValueError for what is not.
+
+    >>> hex_array(["00ff", "abcd"]) == bytes_array([b"\0\xff", b"\xab\xcd"])
+    True
+    >>> hex_array(["ab", "abcd"]) == bytes_array([b"\xab", b"\xab\xcd"])
+    True
+    >>> hex_array(["ab  ", "abcd"])
+    Traceback (most recent call last):
+    ValueError: a space is no digit
+    """
+    digits = set(map(len, items))
+    if len(digits) != 1 or (length := digits.pop()) % 2:
+        return _array(_BYTEA, [bytes.fromhex(item) for item in items])
+    # Hashes are of one length: they are read together, each with that before it.
+    before = f"{length // 2:08x}"
+    read = bytes.fromhex(before + before.join(items))
+    if len(read) != len(items) * (4 + length // 2):
+        message = "a space is no digit"
+        raise ValueError(message)
+    return _HEADER.pack(1, 0, _BYTEA, len(items), 1) + read
 
 
 def text_array(items: Iterable[str]) -> Text:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..domain.access import Actor, Role
 from ..domain.errors import BrokenError
@@ -18,6 +18,8 @@ from ..domain.ports import Blobs, Clock, Log, Stretch
 from ..projections.follower import Follower
 from .signals.metrics import Metrics
 
+Result = TypeVar("Result")
+
 
 class Ledger(Log, Protocol):
     """The log, and what stands where in it."""
@@ -26,11 +28,14 @@ class Ledger(Log, Protocol):
         """Return the largest position recorded at or before an instant, 0 for none."""
         ...
 
-    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
-        """Yield the stored bytes of the events above a position up to another, which is durable.
+    def stretches(
+        self, make: Callable[[Stretch], Result], *, after: int, upto: int
+    ) -> Iterator[Result]:
+        """Yield what is made of the events above a position up to another, which is durable.
 
         It waits for the database where it stands, so on a thread, and holds nothing of it between
-        two stretches. Errors: CorruptLogError where an event is missing.
+        two stretches; the database may look for the next one while something is made of one.
+        Errors: CorruptLogError where an event is missing.
         """
         ...
 

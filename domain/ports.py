@@ -75,9 +75,13 @@ class Stretch(msgspec.Struct, frozen=True, gc=False):
 
     first: int
     """The position of the first."""
-    count: int
-    lines: bytes
-    """A header and a payload line for each, a newline between any two lines."""
+    states: Sequence[bytes]
+    """Of each the header line, a newline and the payload line."""
+
+    @property
+    def last(self) -> int:
+        """The position of the last."""
+        return self.first + len(self.states) - 1
 
 
 class WorkQueue(Protocol):

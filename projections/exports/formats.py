@@ -23,7 +23,7 @@ class Format(Protocol):
     """Whether there is a line also for an event that does not match."""
 
     def chunks(self, stretch: Stretch, chosen: Filter) -> Iterator[Chunk]:
-        """Yield a stretch's lines, about 256 KiB at a time. Errors: CorruptLogError."""
+        """Yield a stretch's lines, about 128 KiB at a time. Errors: CorruptLogError."""
         ...
 
     def entries(self, lines: BinaryIO) -> Iterator[Entry]:

@@ -14,7 +14,7 @@ import msgspec
 from ...domain.event import Instant
 from ...domain.ports import Stretch
 from .choosing import Facts, Filter, facts_of
-from .lines import CHUNK_EVENTS, Chunk, Entry, MalformedLineError, numbered, texts
+from .lines import Chunk, Entry, MalformedLineError, numbered, parts
 
 MEDIA: str = "application/x-ndjson"
 HAS_ALL: bool = True
@@ -36,14 +36,11 @@ class _Header(Facts, frozen=True, gc=False):
 
 def chunks(stretch: Stretch, chosen: Filter) -> Iterator[Chunk]:
     """Implement `Format.chunks`."""
-    lines = texts(stretch)
     is_everything = chosen.is_everything
-    for start in range(0, stretch.count, CHUNK_EVENTS):
-        part = lines[2 * start : 2 * (start + CHUNK_EVENTS)]
-        positions = range(stretch.first + start, stretch.first + start + len(part) // 2)
-        events = list(map(Line, positions, part[::2], part[1::2]))
+    for part in parts(stretch):
+        events = [Line(n, header, payload) for n, (header, _, payload) in part.numbered]
         matched = len(events) if is_everything else _choose(events, chosen)
-        yield Chunk(_encode(events), positions[-1], matched)
+        yield Chunk(_encode(events), part.last, matched)
 
 
 def entries(lines: BinaryIO) -> Iterator[Entry]:

@@ -18,7 +18,7 @@ from ...domain.errors import CorruptLogError
 from ...domain.event import CommandRef, Instant
 from ...domain.ports import Stretch
 from .choosing import Facts, Filter, facts_of
-from .lines import CHUNK_EVENTS, MAX_LINE, Chunk, Entry, MalformedLineError, numbered, texts
+from .lines import MAX_LINE, Chunk, Entry, MalformedLineError, numbered, parts
 
 MEDIA: str = "text/csv"
 HAS_ALL: bool = False
@@ -73,16 +73,13 @@ class _Header(msgspec.Struct, frozen=True, gc=False):
 
 def chunks(stretch: Stretch, chosen: Filter) -> Iterator[Chunk]:
     """Implement `Format.chunks`."""
-    lines = texts(stretch)
     is_everything = chosen.is_everything
-    for start in range(0, stretch.count, CHUNK_EVENTS):
-        first = stretch.first + start
-        part = lines[2 * start : 2 * (start + CHUNK_EVENTS)]
-        events = list(enumerate(zip(part[::2], part[1::2], strict=True), first))
+    for part in parts(stretch):
+        events = [(n, header, payload) for n, (header, _, payload) in part.numbered]
         if not is_everything:
-            events = [e for e in events if chosen.includes(facts_of(e[0], e[1][0]))]
-        rows = "".join([_row(position, header, payload) for position, (header, payload) in events])
-        yield Chunk(rows.encode(), first + len(part) // 2 - 1, len(events))
+            events = [e for e in events if chosen.includes(facts_of(e[0], e[1]))]
+        rows = "".join([_row(*event) for event in events])
+        yield Chunk(rows.encode(), part.last, len(events))
 
 
 def entries(lines: BinaryIO) -> Iterator[Entry]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 from ...domain.ports import Stretch
 from .formats import FORMATS
 from .lines import Chunk
 from .manifest import Selection
 
+Result = TypeVar("Result")
+
 
 class Stretches(Protocol):
     """The log as its stored bytes."""
 
-    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
-        """Yield the events above a position up to another, which is durable."""
+    def stretches(
+        self, make: Callable[[Stretch], Result], *, after: int, upto: int
+    ) -> Iterator[Result]:
+        """Yield what is made of the events above a position up to another, which is durable."""
         ...
 
 
@@ -28,5 +32,9 @@ def written(log: Stretches, selection: Selection, *, has_head: bool = True) -> I
     first, last = selection.positions.first, selection.positions.last
     if has_head and made.HEAD:
         yield Chunk(made.HEAD, first - 1, 0)
-    for stretch in log.stretches(after=first - 1, upto=last):
-        yield from made.chunks(stretch, selection.query)
+
+    def chunks(stretch: Stretch) -> list[Chunk]:
+        return list(made.chunks(stretch, selection.query))
+
+    for some in log.stretches(chunks, after=first - 1, upto=last):
+        yield from some

@@ -7,12 +7,18 @@ on a thread of its own, page by page.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, LiteralString, NamedTuple
+from functools import partial
+from typing import Any, LiteralString, NamedTuple, TypeVar
+from weakref import WeakSet
 
 import psycopg
 from msgspec.structs import replace
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
 
 from ....domain.append import Appended
 from ....domain.errors import CorruptLogError
@@ -25,6 +31,8 @@ from .channel import Row as Answered
 from .connections import Connections
 from .durable import BARRIER, DurableHead
 from .wire import int8, int_array, read_int, text_array
+
+Result = TypeVar("Result")
 
 SCAN_ROWS = 2000
 
@@ -44,12 +52,14 @@ _PAGE = """
 SELECT position, state FROM stored_events
 WHERE position > %s AND position <= %s ORDER BY position LIMIT %s
 """
-_STRETCH = """
+_NAME = b"stretch"
+_PREPARE = """
+PREPARE stretch (bigint, bigint, bigint) AS
 SELECT position, state FROM (
     SELECT position, state,
         sum(octet_length(state)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS size
-    FROM stored_events WHERE position > %s AND position <= %s
-) AS rows WHERE size - octet_length(state) <= %s ORDER BY position
+    FROM stored_events WHERE position > $1 AND position <= $2
+) AS rows WHERE size - octet_length(state) <= $3 ORDER BY position
 """
 # What is not in hex is no command.
 _SETTLED = """
@@ -94,6 +104,8 @@ class PostgresReader:
         self._ask_for = questions.ask
         self._questions: list[_Question] = []
         self._asking: set[asyncio.Task[None]] = set()
+        self._prepared: WeakSet[psycopg.Connection[Any]] = WeakSet()
+        """Connections that know how to read a stretch."""
 
     async def stream(self, stream: str, *, after: int = 0) -> Sequence[Recorded]:
         """Implement `Log.stream`; what is asked in one turn of the loop is one query."""
@@ -134,16 +146,15 @@ class PostgresReader:
                 yield decode(position, state)
             after = found[-1][0]
 
-    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
-        """Implement `Ledger.stretches`."""
-        while after < upto:
-            asked = after, min(upto, after + STRETCH_ROWS), STRETCH_BYTES
-            found = self._all(_STRETCH, asked)
-            count = len(found)
-            if not found or found[-1][0] != after + count:
-                raise missing(after + 1)
-            yield Stretch(after + 1, count, b"\n".join([state for _, state in found]))
-            after += count
+    def stretches(
+        self, make: Callable[[Stretch], Result], *, after: int, upto: int
+    ) -> Iterator[Result]:
+        """Implement `Ledger.stretches`: the next one is on its way while something is made."""
+        stretch, _ = self._stretch(after, upto, lambda: None)
+        while stretch is not None:
+            # Nothing is under way when this yields: who is slow would keep a snapshot open.
+            stretch, made = self._stretch(stretch.last, upto, partial(make, stretch))
+            yield made
 
     async def as_of(self, instant: datetime) -> int:
         """Implement `Ledger.as_of`."""
@@ -208,6 +219,27 @@ class PostgresReader:
 
     async def _between(self, first: int, last: int) -> tuple[Recorded, ...]:
         return tuple(await self._events(_PAGE, (first - 1, last, _NO_END)))
+
+    def _stretch(
+        self, after: int, upto: int, meanwhile: Callable[[], Result]
+    ) -> tuple[Stretch | None, Result]:
+        """Ask for the stretch above a position, if there is one, and do something meanwhile."""
+        if after >= upto:
+            return None, meanwhile()
+        with self._connections.borrow_plain() as connection:
+            if connection not in self._prepared:
+                connection.execute(_PREPARE)
+                self._prepared.add(connection)
+            rows = min(upto, after + STRETCH_ROWS)
+            values = [int8(value) for value in (after, rows, STRETCH_BYTES)]
+            wire = connection.pgconn
+            wire.send_query_prepared(_NAME, values, [Format.BINARY] * 3, Format.BINARY)
+            connection.wait(send(wire))
+            result = meanwhile()
+            (found,) = connection.wait(fetch_many(wire))
+            if found.status != ExecStatus.TUPLES_OK:
+                raise error_from_result(found)
+        return _stretch(after, found), result
 
     def _ask(self) -> None:
         questions, self._questions = self._questions, []
@@ -285,3 +317,11 @@ class PostgresReader:
 
 def _position(event: Recorded) -> int:
     return event.position
+
+
+def _stretch(after: int, found: PGresult) -> Stretch:
+    count = found.ntuples
+    if not count or read_int(found.get_value(count - 1, 0) or b"") != after + count:
+        raise missing(after + 1)
+    value = found.get_value
+    return Stretch(after + 1, [value(row, 1) or b"" for row in range(count)])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
@@ -18,6 +18,8 @@ from ..rows import STRETCH_BYTES, STRETCH_ROWS, Row, Settled, missing, stream_an
 from ..verify import Finding, verify
 from .connections import Readers
 from .settled import by_index, newer
+
+Result = TypeVar("Result")
 
 INLINE_ROWS = 256
 """So many rows are read where the caller stands; what is more goes to a thread."""
@@ -91,12 +93,14 @@ class SqliteReader:
                 yield decode(position, state)
             after = found[-1][0]
 
-    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
+    def stretches(
+        self, make: Callable[[Stretch], Result], *, after: int, upto: int
+    ) -> Iterator[Result]:
         """Implement `Ledger.stretches`."""
         while after < upto:
-            states = self._states(after, upto)
-            yield Stretch(after + 1, len(states), b"\n".join(states))
-            after += len(states)
+            stretch = Stretch(after + 1, self._states(after, upto))
+            after = stretch.last
+            yield make(stretch)
 
     async def as_of(self, instant: datetime) -> int:
         """Implement `Ledger.as_of`."""

@@ -1,7 +1,8 @@
 """Downloads: exports on their way to clients, few at once; whatever goes wrong is seen as a cut.
 
-What an export holds while its client reads slowly is two batches in memory, and nothing of the
-store. A client that takes nothing for a while is cut off, so that others get its place.
+What an export holds while its client reads slowly is two batches in memory and the stretch that
+comes next, and nothing of the store. A client that takes nothing for a while is cut off, so that
+others get its place.
 """
 
 from __future__ import annotations

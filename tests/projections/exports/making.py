@@ -1,10 +1,10 @@
 """A log of a few events to export, and exports of it made by the book."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from hypothesis import strategies as st
 
@@ -23,6 +23,8 @@ from shipslog.projections.exports import (
     manifest_of,
     written,
 )
+
+T = TypeVar("T")
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -68,11 +70,11 @@ class FewEvents:
         self.events = events
         self._length = length
 
-    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
+    def stretches(self, make: Callable[[Stretch], T], *, after: int, upto: int) -> Iterator[T]:
         while after < upto:
             part = self.events[after : min(after + self._length, upto)]
             states = [encode_header(e.header) + b"\n" + e.payload.encode() for e in part]
-            yield Stretch(after + 1, len(part), b"\n".join(states))
+            yield make(Stretch(after + 1, states))
             after += len(part)
 
     def select(

@@ -98,4 +98,4 @@ def test_a_part_without_its_names_goes_on_where_another_ends(length: int) -> Non
 
 def test_a_header_that_is_none_is_not_exported() -> None:
     with pytest.raises(CorruptLogError):
-        list(chunks(Stretch(5, 1, b'{"topic":"a.b"}\n{}'), Filter()))
+        list(chunks(Stretch(5, [b'{"topic":"a.b"}\n{}']), Filter()))

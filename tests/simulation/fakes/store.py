@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextvars import Context
 from datetime import datetime
+from typing import TypeVar
 
 from shipslog.adapters.store.errors import ClosedLedgerError, StoreUnreachableError
 from shipslog.adapters.store.rows import STRETCH_BYTES, STRETCH_ROWS, missing, prepare
@@ -20,6 +21,8 @@ from shipslog.domain.event import Recorded, encode_header, sha256_hex
 from shipslog.domain.ports import Stretch
 
 from .server import TARGETS, FakeServer, Row, Task
+
+T = TypeVar("T")
 
 GROUP = 64
 LATE_SECONDS = 7.5
@@ -111,8 +114,8 @@ class FakeStore:
         last = self.server.durable if upto is None else min(upto, self.server.durable)
         yield from self.server.rows[after:last]
 
-    def stretches(self, *, after: int, upto: int) -> Iterator[Stretch]:
-        """Return the stored bytes in stretches. Errors: CorruptLogError."""
+    def stretches(self, make: Callable[[Stretch], T], *, after: int, upto: int) -> Iterator[T]:
+        """Return what is made of the stored bytes, in stretches. Errors: CorruptLogError."""
         while after < upto:
             states: list[bytes] = []
             last = min(upto, self.server.durable, after + STRETCH_ROWS)
@@ -122,7 +125,7 @@ class FakeStore:
                 states.append(b"%b\n%b" % (encode_header(recorded.header), recorded.payload))
             if not states:
                 raise missing(after + 1)
-            yield Stretch(after + 1, len(states), b"\n".join(states))
+            yield make(Stretch(after + 1, states))
             after += len(states)
 
     async def as_of(self, instant: datetime) -> int:

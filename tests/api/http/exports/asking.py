@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from io import StringIO
 from itertools import repeat
-from typing import Any
+from typing import Any, TypeVar
 
 from shipslog.domain.event import Recorded, encode_header
 from shipslog.domain.ports import Stretch
@@ -14,6 +14,7 @@ from ..served import Answer, Served
 
 PATH = "/v1/exports"
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 async def exported(served: Served, query: str = "", **options: Any) -> bytes:
@@ -46,12 +47,12 @@ def line(event: Recorded, *, is_wanted: bool = True) -> Row:
     }
 
 
-def endless(served: Served) -> Callable[..., Iterator[Stretch]]:
+def endless(served: Served) -> Callable[..., Iterator[object]]:
     """Return how a log without an end is read: its first event again and again."""
-    (first,) = served.store.log.stretches(after=0, upto=1)
-    stretch = Stretch(1, 500, b"\n".join([first.lines] * 500))
+    (first,) = served.store.log.stretches(lambda stretch: stretch.states, after=0, upto=1)
+    stretch = Stretch(1, [*first] * 500)
 
-    def stretches(**_: int) -> Iterator[Stretch]:
-        return repeat(stretch)
+    def stretches(make: Callable[[Stretch], T], **_: int) -> Iterator[T]:
+        return map(make, repeat(stretch))
 
     return stretches

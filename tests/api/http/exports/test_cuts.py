@@ -1,9 +1,10 @@
 """Exports that do not come to their end: whoever has a part of one knows that it is a part."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import aiohttp
 import pytest
@@ -15,6 +16,8 @@ from shipslog.domain.ports import Stretch
 
 from ..served import Served, serve
 from .asking import PATH, endless, export
+
+T = TypeVar("T")
 
 CUT = (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError)
 
@@ -32,11 +35,11 @@ def be_endless(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def break_off(served: Served, monkeypatch: pytest.MonkeyPatch, *, after: int) -> None:
     """Let the log be corrupt behind so many stretches."""
-    real = list(served.store.log.stretches(after=0, upto=1))
+    (real,) = served.store.log.stretches(lambda stretch: stretch.states, after=0, upto=1)
 
-    def broken(**_where: int) -> Iterator[Stretch]:
+    def broken(make: Callable[[Stretch], T], **_where: int) -> Iterator[T]:
         for _ in range(after):
-            yield Stretch(1, 2000, b"\n".join([real[0].lines] * 2000))
+            yield make(Stretch(1, [*real] * 2000))
         raise CorruptLogError(position=7, detail="it is broken")
 
     monkeypatch.setattr(served.store.log, "stretches", broken)

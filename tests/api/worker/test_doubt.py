@@ -9,7 +9,7 @@ from shipslog.domain.append import Append, Appended
 from shipslog.domain.commands import AbortDeployment, RetryDeployment
 from shipslog.domain.deployment import Deployment, Status
 from shipslog.domain.errors import OutcomeUnknownError
-from shipslog.domain.ports import FenceClass
+from shipslog.domain.ports import Effect, Ended, FenceClass, Launch
 
 from .room import Room
 from .test_takeover import BUILD, DEPLOY, ONCE, first_revision, has_ended, is_running
@@ -126,6 +126,20 @@ async def test_what_does_not_end_in_time_is_not_taken_for_failed(unbound: Room) 
     deployment = await asks(unbound, name)
     assert deployment.attempts["once"].message == "It did not end within 5 s."
     assert deployment.attempts["once"].number == 1
+
+
+async def test_what_is_cancelled_is_not_asked_how_it_ended(unbound: Room) -> None:
+    name = await reached(unbound, "build", "before")
+    run, asked = unbound.machine.run, list[str]()
+
+    async def counted(effect: Effect, launch: Launch) -> Ended:
+        asked.append(str(effect.key))
+        return await run(effect, launch)
+
+    unbound.machine.run = counted  # type: ignore[method-assign]
+    await unbound.tell(AbortDeployment(deployment=name))
+    assert (await unbound.end_of(name)).status is Status.ABORTED
+    assert asked == [], "it was running already, and whoever asks starts it again"
 
 
 async def test_a_worker_that_is_told_to_end_sees_to_the_end_what_it_has_begun(

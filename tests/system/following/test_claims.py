@@ -1,4 +1,4 @@
-"""Workers and their leases: one owner for each deployment, and a target that compares no fences.
+"""Workers and their leases: one owner for each deployment, and targets that compare no fences.
 
 F22, F23. `SHIPSLOG_TEST_MOMENTS=all`: the paused worker stops at each of its moments.
 """
@@ -6,6 +6,7 @@ F22, F23. `SHIPSLOG_TEST_MOMENTS=all`: the paused worker stops at each of its mo
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -13,18 +14,23 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from shipslog.api.client import Client
+from shipslog.api.wire.shapes import Status
 from shipslog.domain.event import Fence, Recorded
+from tests.adapters.platforms.unfenced.target import recorded
 from tests.invariants import violations
 
 from ..apart.cluster import Cluster
 from ..documents import Document, environment, pipeline
 from ..installation import define, ended, request
 from .family import Child, Family, Nursery
-from .marked import APPENDING, DONE, SENDING
+from .marked import APPENDING, ASSURING, DONE, NOWHERE, RECORD, SENDING
 from .writing import LAB, until
 
 IS_FULL = os.environ.get("SHIPSLOG_TEST_MOMENTS") == "all"
 MOMENTS = [SENDING, DONE, APPENDING] if IS_FULL else [SENDING]
+EFFECTS = {ASSURING: 0, SENDING: 1, DONE: 1, APPENDING: 1}
+"""How often the target has been changed by who was paused there, and then went on."""
 WORKERS = 10
 JOURNAL, GO = "journal", "go"
 
@@ -95,6 +101,54 @@ async def test_a_target_that_compares_nothing_is_changed_once_also_by_one_who_wa
     assert [e.position for e in after] == [e.position for e in log]
     assert len({fence.token for fence in fences(log, asked)}) > 1
     assert not violations(after)
+
+
+@pytest.mark.parametrize("moment", EFFECTS if IS_FULL else [ASSURING, DONE])
+async def test_what_nobody_can_know_is_asked_of_an_operator_and_done_no_second_time(
+    cluster: Cluster, nursery: Nursery, moment: str
+) -> None:
+    # F22 at a target of fence class none. `SENDING` is the window that it leaves open: the lease
+    # was made sure of, and what is sent then comes late; but it comes once.
+    record = cluster.folder / "record"
+    cluster.environment |= {"SHIPSLOG_LEASE": "2s", RECORD: str(record)}
+    (cluster.folder / GO).touch()
+    mark = {"at": moment, "do": "stop", "armed": str(cluster.folder / GO)}
+    with Family(cluster, nursery) as family:
+        server = await asyncio.to_thread(family.serve)
+        async with family.client(server) as client:
+            await define(client, environment(LAB), noting("web", cluster.folder))
+            paused = family.begin("worker", mark=mark)
+            waiting = asyncio.create_task(
+                asyncio.to_thread(cluster.run, "deploy", "web", "1.0.0", LAB, "--wait", "--json")
+            )
+            await until(lambda: paused.is_stopped)
+            said = len(paused.said)
+            await asyncio.to_thread(family.work, NOWHERE)
+            waited = await waiting
+            status: Status = json.loads(waited.stdout)
+            assert (waited.returncode, status["status"]) == (3, "needs_operator"), waited.stderr
+            assert [wait["kind"] for wait in status["waiting_on"]] == ["operator"]
+            paused.send(signal.SIGCONT)
+            await until(lambda: "lease" in paused.said[said:])
+            paused.send(signal.SIGTERM)
+            assert await asyncio.to_thread(paused.ended) == 0
+            assert [one.key for one in recorded(record)] == (
+                [f"{status['id']}/note/1"] * EFFECTS[moment]
+            )
+            await decide(client, status, moment)
+    before = [f"{status['id']}/note/1"] * EFFECTS[moment]
+    after = [f"{status['id']}/note/2"] if moment == ASSURING else []
+    assert journal(cluster) == [one.key for one in recorded(record)] == before + after
+    assert len({fence.token for fence in fences(cluster.log(), status["id"])}) > 1
+    assert not violations(cluster.log())
+
+
+async def decide(client: Client, status: Status, moment: str) -> None:
+    """Do what an operator does who has looked: once more where nothing came, else an end."""
+    action, how = ("retry", "succeeded") if moment == ASSURING else ("abort", "aborted")
+    await client.act(status["id"], action, {"reason": "looked"}, key=action)
+    (last,) = await ended(client, [status["id"]])
+    assert last["status"] == how
 
 
 def noting(name: str, folder: Path) -> Document:

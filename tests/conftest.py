@@ -5,9 +5,13 @@ What a shell runs in the background is deaf to Ctrl-C, and so is all that it sta
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from shipslog.adapters.store.postgres_server import PostgresServer
 
 REQUIRE_ALL = os.environ.get("SHIPSLOG_TEST_REQUIRE_ALL") == "1"
 MAY_BE_MISSING = "PostgreSQL 15: apt has none"
@@ -17,6 +21,16 @@ MAY_BE_MISSING = "PostgreSQL 15: apt has none"
 def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator["PostgresServer"]:
+    """Give the database server of a session, from which `fresh_ledger` has ledgers."""
+    from tests.databases import make_template, running_server  # noqa: PLC0415 - for those who ask
+
+    with running_server() as server:
+        make_template(server)
+        yield server
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -1,4 +1,4 @@
-"""What system tests share: an installation, a database server for the session, a cluster on it."""
+"""What system tests share: an installation, and a cluster on the session's database server."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shipslog.adapters.store.postgres_server import PostgresServer
-from tests.databases import fresh_ledger, make_template, running_server
+from tests.databases import fresh_ledger
 
 from .apart.cluster import Cluster
 from .installation import Installation
@@ -21,13 +21,6 @@ def installation(tmp_path: Path) -> Iterator[Installation]:
         yield here
     finally:
         here.end()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
-    with running_server() as server:
-        make_template(server)
-        yield server
 
 
 @pytest.fixture

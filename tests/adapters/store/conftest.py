@@ -1,4 +1,4 @@
-"""A server for the session and a ledger for each test that asks for one."""
+"""A ledger on the session's server for each test that asks for one."""
 
 import gc
 import shutil
@@ -17,13 +17,6 @@ def nothing_left_open() -> Iterator[None]:
     """Let who leaves a connection open be warned of it, and not a later test."""
     yield
     gc.collect(1)
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[PostgresServer]:
-    with running_server() as server:
-        make_template(server)
-        yield server
 
 
 @pytest.fixture

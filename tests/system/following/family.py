@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import Queue
@@ -79,6 +80,12 @@ class Child:
         except (FileNotFoundError, ProcessLookupError):
             return False
         return stat.rpartition(") ")[2].startswith(STOPPED)
+
+    def end(self) -> int:
+        """Tell it to end, wait until it has, and return the exit code."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        return self.ended()
 
     def ended(self) -> int:
         """Wait for its end and return the exit code."""
@@ -161,13 +168,9 @@ class Family:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        living = [child for child in self.children if child.returncode is None]
-        for child in living:
-            child.send(signal.SIGCONT)
-            child.send(signal.SIGTERM)
-        if not soon(lambda: all(child.returncode is not None for child in living), SOON_SECONDS):
-            for child in living:
-                child.send(signal.SIGKILL)
+        # Whoever does not end so is ended with the nursery, and fails the test.
+        with ThreadPoolExecutor(max(len(self.children), 1)) as at_once:
+            list(at_once.map(Child.end, self.children))
 
     def begin(self, *verb: str, mark: Mark | None = None, **settings: str) -> Child:
         """Bring up a process and do not wait until it is ready."""

@@ -56,10 +56,8 @@ async def test_of_ten_workers_that_start_together_one_owns_each_deployment(
             for worker in workers:
                 await asyncio.to_thread(worker.ready)
             leaving = workers[::2]
-            for worker in leaving:
-                worker.send(signal.SIGTERM)
-            for worker in leaving:
-                assert await asyncio.to_thread(worker.ended) == 0
+            codes = await asyncio.gather(*(asyncio.to_thread(one.end) for one in leaving))
+            assert set(codes) == {0}
             await until(lambda: are_owned(cluster, workers[1::2], asked))
             (cluster.folder / GO).touch()
             assert {status["status"] for status in await ended(client, asked)} == {"succeeded"}
@@ -94,8 +92,7 @@ async def test_a_target_that_compares_nothing_is_changed_once_also_by_one_who_wa
             log = cluster.log()
             paused.send(signal.SIGCONT)
             await until(lambda: "lease" in paused.said[said:])
-            paused.send(signal.SIGTERM)
-            assert await asyncio.to_thread(paused.ended) == 0
+            assert await asyncio.to_thread(paused.end) == 0
     assert journal(cluster) == [f"{asked}/note/1"]
     after = cluster.log()
     assert [e.position for e in after] == [e.position for e in log]
@@ -130,8 +127,7 @@ async def test_what_nobody_can_know_is_asked_of_an_operator_and_done_no_second_t
             assert [wait["kind"] for wait in status["waiting_on"]] == ["operator"]
             paused.send(signal.SIGCONT)
             await until(lambda: "lease" in paused.said[said:])
-            paused.send(signal.SIGTERM)
-            assert await asyncio.to_thread(paused.ended) == 0
+            assert await asyncio.to_thread(paused.end) == 0
             assert [one.key for one in recorded(record)] == (
                 [f"{status['id']}/note/1"] * EFFECTS[moment]
             )

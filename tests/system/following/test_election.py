@@ -78,10 +78,10 @@ async def test_one_that_is_told_to_end_hands_over_and_others_answer_all_the_whil
             await shown(family, last, await people.ask())
             async with reading(family, last, people.first) as statuses:
                 for old in servers[:-1]:
-                    old.send(signal.SIGTERM)
+                    ending = asyncio.create_task(asyncio.to_thread(old.end))
                     receipt = await people.ask()
                     await shown(family, last, receipt)
-                    assert await asyncio.to_thread(old.ended) == 0
+                    assert await ending == 0
             assert set(statuses) == {200}
             await shown(family, last, await people.ask())
             await require_exact_rows(cluster, cluster.folder)
@@ -120,8 +120,7 @@ async def resume(family: Family, stopped: Child, receipt: Receipt) -> None:
     stopped.send(signal.SIGCONT)
     assert await eventually(lambda: _is_told(stopped), SOON_SECONDS)
     await shown(family, stopped, receipt)
-    stopped.send(signal.SIGTERM)
-    assert await asyncio.to_thread(stopped.ended) == 0
+    assert await asyncio.to_thread(stopped.end) == 0
 
 
 async def _is_told(server: Child) -> bool:

@@ -53,8 +53,7 @@ async def test_an_upgrade_that_is_killed_again_and_again_is_completed_while_the_
                 await shown(new, successor, await people.ask())
             assert set(statuses) == {200}
             assert killed
-            server.send(signal.SIGTERM)
-            assert await asyncio.to_thread(server.ended) == 0
+            assert await asyncio.to_thread(server.end) == 0
             await shown(new, successor, await people.ask())
             assert ends_well(new, "replay", "--check")
 

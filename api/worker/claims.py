@@ -9,13 +9,15 @@ from typing import Any
 
 import structlog
 
+from ...domain.append import Due
 from ...domain.deployment import stream_of as deployment_stream
-from ...domain.errors import EndingError, FencedError, RetryableError
+from ...domain.errors import EndingError, FencedError, RetryableError, UnknownTopicError
 from ...domain.event import Recorded
 from ...domain.target import Target
 from .keeper import Keeper
 from .leases import Leases, Tenure
 from .owner import Owner, Workshop
+from .unreadable import Unreadable
 
 CLAIM_LIMIT = 256
 POLL_SECONDS = 0.5
@@ -32,6 +34,9 @@ class Worker:
         self._shop = workshop
         self._keeper = keeper
         self._owners: dict[str, Owner] = {}
+        self._unreadable = Unreadable()
+        self._put_off: dict[str, Due] = {}
+        """What is not due again at once when it is given back."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._claiming = asyncio.Lock()
         self._claim_at = 0.0
@@ -115,7 +120,7 @@ class Worker:
         if is_done:
             self._leases.drop(tenure)
         else:
-            await self._give_back(tenure)
+            await self._give_back(tenure, self._put_off.pop(tenure.lease.stream, None))
 
     async def _is_carried(self, tenure: Tenure, owner: Owner) -> bool:
         """Say whether a deployment has come to its end; an owner takes no other down with it."""
@@ -124,17 +129,21 @@ class Worker:
             return await tenure.while_held(owner.run())
         except FencedError as error:
             _log.warning("deployment_taken_over", stream=stream, detail=str(error))
+        except UnknownTopicError as error:
+            now = self._shop.outside.clock.now()
+            self._put_off[stream] = self._unreadable.put_off(stream, error, now)
+            return False
         except Exception:  # noqa: BLE001 - whatever it is, the deployment needs another owner
             _log.exception("owner_failed", stream=stream)
         if not self._is_draining:
             await asyncio.sleep(POLL_SECONDS)
         return False
 
-    async def _give_back(self, tenure: Tenure) -> None:
+    async def _give_back(self, tenure: Tenure, due: Due | None = None) -> None:
         """Let it be due again: the next claim starts from what the log says."""
         while True:
             try:
-                return await self._leases.give_back(tenure)
+                return await self._leases.give_back(tenure, due)
             except EndingError:
                 return None  # it ends by itself, as this process does
             except RetryableError as error:

@@ -100,6 +100,9 @@ async def test_an_older_worker_leaves_alone_what_a_newer_one_wrote_and_goes_on_w
             # Nor does a person get through an older door.
             assert await refused(old, server, asked["id"]) == HTTPStatus.INTERNAL_SERVER_ERROR
             assert stream(cluster, asked["id"]) == before
+            # However often it has come back to it.
+            assert older.said.count(COMPLAINT) == 1
+            assert "Traceback" not in older.said
         await asyncio.to_thread(new.work)
         (cluster.folder / GO).touch()
         await until(lambda: stream(cluster, asked["id"])[-1] == "deployment.succeeded")

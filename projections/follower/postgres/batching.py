@@ -7,14 +7,13 @@ that nobody else has changed anything, not the shape of the rows either.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Text, bindparam, func, literal_column
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from ....domain.event import Recorded
-from ..folding import Folding
 from ..rows import Row, Statement, ask
 from ..views import AT, MOVE, Look, Moved
 from .listening import announcement
@@ -65,7 +64,7 @@ def move(db: Connection, channel: str, moved: Moved, newest: str) -> str | None:
 
 
 def fold_at_once(
-    db: Connection, folding: Folding, events: Sequence[Recorded], channel: str, mark: str
+    db: Connection, fold: Callable[[], None], events: Sequence[Recorded], channel: str, mark: str
 ) -> str | None:
     """Fold events that follow on what this connection stored last, and return the new mark.
 
@@ -82,7 +81,7 @@ def fold_at_once(
             limit(db)
             # First of all: who moves or swaps the views waits, or has done so before.
             stored = send(db, _MOVE_MINE, values | {"mark": mark})
-            folding.all_at_once(db, events, ())
+            fold()
         found: Row | None = stored.fetchone()
         if found:
             _commit(db)

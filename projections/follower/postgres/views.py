@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import psycopg
@@ -251,7 +252,8 @@ class PostgresViews(Views):
         ):
             return None
         with self._containing(db), self.memory.lent(db):
-            mark = batching.fold_at_once(db, self.folding, events, self.name, place[1])
+            fold = partial(self.folding.all_at_once, db, self.models, events, ())
+            mark = batching.fold_at_once(db, fold, events, self.name, place[1])
         if mark is None:
             self.memory.forget()
             return None

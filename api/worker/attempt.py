@@ -45,8 +45,8 @@ class Attempt:
         self._is_stopped = False
         self._limit: asyncio.Timeout | None = None
         """What ends it at its deadline, or as soon as it is stopped."""
+        self._when_done = when_done
         self._task = asyncio.create_task(self._run())
-        self._task.add_done_callback(lambda _: when_done())
 
     @property
     def outcome(self) -> FinishStage | None:
@@ -67,7 +67,11 @@ class Attempt:
         return self._task
 
     async def _run(self) -> FinishStage:
-        outcome = await self._outcome()
+        try:
+            outcome = await self._outcome()
+        finally:
+            # Nobody can look before the next turn of the loop, and by then this task is done.
+            self._when_done()
         return FinishStage(
             stage=self._work.stage.name,
             attempt=self._work.effect.key.attempt,

@@ -23,12 +23,13 @@ from shipslog.domain.commands import DefineEnvironment, DefinePipeline, RequestD
 from shipslog.domain.deployment import Deployment
 from shipslog.domain.environment import Environment
 from shipslog.domain.ledger import Door
+from shipslog.domain.ports import Effect, Ended, Launch
 from shipslog.domain.stages import Outside
 from shipslog.domain.target import Target
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.api.worker.machine import Machine
+from tests.api.worker.machine import WELL, Machine
 
 NAMES = ("build", "lint", "test", "package", "upload")
 STAGES = [
@@ -39,6 +40,14 @@ LEASE = 15.0
 WARM = 4
 
 
+class Idle(Machine):
+    """A machine on which a command is over as soon as it is begun, and takes no task for that."""
+
+    async def run(self, effect: Effect, launch: Launch) -> Ended:
+        del launch
+        return await self._call("run", effect, lambda: WELL)
+
+
 class Yard:
     """A worker on a store, and who waits for which deployment's end."""
 
@@ -47,7 +56,7 @@ class Yard:
         self._numbers = count()
         self.actor = Actor(system, Role.ADMIN)
         self.door = Door(store.log, SystemClock(), store.keyring)
-        machine = Machine()
+        machine = Idle()
         outside = Outside(machine, machine, LocalSecretStore(), store.blobs, SystemClock())
         workshop = Workshop(store.log, self.door.streams, outside, system, self._note)
         self.leases = Leases("bench", store.work, LEASE)

@@ -15,7 +15,8 @@ from ..connections import Connections
 from ..line.meeting import NEXT_TOKEN
 from ..wire import int8, int_array, interval, read_int, text_array, timestamp
 
-# From here on `due_at` says what is asked for while somebody owns it.
+# From here on `due_at` says what is asked for while somebody owns it. It is flushed: a token that
+# a platform has heard of must not be handed out again after a crash.
 _CLAIM = f"""
 WITH free AS (
     SELECT stream, coalesce(due_at, expires_at) AS since FROM work

@@ -144,12 +144,6 @@ def get(db: Connection, environment: str, service: str) -> Place | None:
     return _place(row) if row else None
 
 
-def several(db: Connection, names: Collection[str]) -> dict[str, Place]:
-    """Return what runs at those of the targets `environment/service` that are known."""
-    places = map(_place, _of(db, _SHOWN, names))
-    return {f"{place.environment}/{place.service}": place for place in places}
-
-
 def listed(
     db: Connection, page: Page, *, environment: str | None = None, service: str | None = None
 ) -> Slice[Place]:

@@ -32,12 +32,13 @@ from typing import NamedTuple
 
 import msgspec
 from aiohttp import web
-from sqlalchemy import Connection
+from sqlalchemy import Connection, and_
 
 from ...domain.deployment import stream_of as deployment_stream
 from ...domain.errors import NotFoundError
 from ...domain.target import stream_of as target_stream
 from ...projections import deployments, targets
+from ...projections.follower import with_keys
 from ..services import Services
 from ..wire import etag
 from ..wire.accept import JSON
@@ -53,7 +54,7 @@ OVERHEAD = 2048
 """Bytes that a kept answer takes beside its body."""
 
 _encode = msgspec.json.Encoder().encode
-_Found = tuple[deployments.StatusDocument, targets.Place | None]
+_Found = tuple[deployments.StatusDocument, deployments.Live | None]
 
 
 class Status(NamedTuple):
@@ -81,7 +82,7 @@ class Statuses:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._left = services.limits.ready_bytes
+        self._most = self._left = services.limits.ready_bytes
         self._kept: OrderedDict[str, Status] = OrderedDict()
         """By path."""
         self._telling: defaultdict[str, set[str]] = defaultdict(set)
@@ -155,7 +156,7 @@ class Statuses:
         if not ids:
             return {}
         services = self._services
-        found = await services.follower.views.read(partial(_standing, ids))
+        found = await services.follower.views.look_up(partial(_standing, ids))
         shown = await Shown(services.directory, services.keyring).statuses(found)
         made = {document.id: _status(document) for document in shown}
         self._keep(made)
@@ -163,7 +164,8 @@ class Statuses:
 
     def _keep(self, found: Mapping[str, Status]) -> None:
         for deployment, status in found.items():
-            if self._is_all_touched or not self._touched.isdisjoint(status.streams):
+            is_late = self._is_all_touched or not self._touched.isdisjoint(status.streams)
+            if is_late or status.size > self._most:
                 continue
             path = PATH + deployment
             self._drop(path)
@@ -191,9 +193,21 @@ class Statuses:
 
 def _standing(ids: Collection[str], db: Connection) -> list[_Found]:
     """Return those of the documents that there are, each with what runs at its target."""
-    found = deployments.several(db, ids).values()
-    places = targets.several(db, {_target(one) for one in found})
-    return [(one, places.get(_target(one))) for one in found]
+    rows = with_keys(db, _BOTH, (deployments.TABLE.c.id,), ids)
+    return [(deployments.outline(row), _live(*row[-2:])) for row in rows]
+
+
+_BOTH = deployments.SHOWN.add_columns(targets.TABLE.c.revision, targets.TABLE.c.version).outerjoin(
+    targets.TABLE,
+    and_(
+        targets.TABLE.c.environment == deployments.TABLE.c.environment,
+        targets.TABLE.c.service == deployments.TABLE.c.service,
+    ),
+)
+
+
+def _live(revision: str | None, version: str | None) -> deployments.Live | None:
+    return None if revision is None or version is None else deployments.Live(revision, version)
 
 
 def _target(document: deployments.StatusDocument) -> str:

@@ -14,6 +14,8 @@ from .documents import ActorDocument, EventDocument
 
 Json = Any
 """Any value of a payload."""
+Where = targets.Place | deployments.Live | None
+"""A target, or what is live there and no more; None for none."""
 
 _SEALED_FIELDS = frozenset(Sealed.__struct_fields__)
 _PAYLOADS = msgspec.json.Decoder(dict[str, Any])
@@ -35,9 +37,9 @@ class Shown(NamedTuple):
         return (await self.statuses([(document, place)]))[0]
 
     async def statuses(
-        self, found: Iterable[tuple[deployments.StatusDocument, targets.Place | None]]
+        self, found: Iterable[tuple[deployments.StatusDocument, Where]]
     ) -> list[deployments.StatusDocument]:
-        """Return status documents as they are served, each found with its target."""
+        """Return status documents as they are served, each with what there is at its target."""
         found = list(found)
         known = await self._known(
             [document.requested_by for document, _ in found],
@@ -159,8 +161,10 @@ def _field(value: Json) -> Json:
     return msgspec.convert(fields, Sealed) if fields.keys() == _SEALED_FIELDS else fields
 
 
-def live(place: targets.Place | None) -> deployments.Live | None:
+def live(place: Where) -> deployments.Live | None:
     """Return what serves a target, as a status document says it."""
+    if isinstance(place, deployments.Live):
+        return place
     if place is None or place.revision is None or place.version is None:
         return None
     return deployments.Live(place.revision, place.version)

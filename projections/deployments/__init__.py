@@ -1,14 +1,17 @@
 """deployments: the status document of every deployment, and lists of them."""
 
-from .document import Links, Live, Rollback, Stage, StatusDocument, Waiting
+from .document import Links, Live, Outline, Rollback, Stage, StatusDocument, Waiting
 from .life import apply, fold
-from .rows import Deployments, Filters, counted, get, listed, several
+from .rows import SHOWN, TABLE, Deployments, Filters, counted, get, listed, outline
 
 __all__ = [
+    "SHOWN",
+    "TABLE",
     "Deployments",
     "Filters",
     "Links",
     "Live",
+    "Outline",
     "Rollback",
     "Stage",
     "StatusDocument",
@@ -18,5 +21,5 @@ __all__ = [
     "fold",
     "get",
     "listed",
-    "several",
+    "outline",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import cast
 
 import msgspec
 
@@ -138,3 +139,22 @@ class StatusDocument(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     stale_since: int | None = None
     """Position of an event that could not be folded: what came after it is not in here."""
     links: Links
+
+
+Outline = cast(
+    "type[StatusDocument]",
+    msgspec.defstruct(
+        "Outline",
+        [
+            ("stages", msgspec.Raw),
+            ("waiting_on", msgspec.Raw),
+            ("rollback", msgspec.Raw),
+            ("links", msgspec.Raw),
+        ],
+        bases=(StatusDocument,),
+        frozen=True,
+        kw_only=True,
+        gc=False,
+    ),
+)
+"""A document to be served and not looked into: its largest parts stay the bytes that they are."""

@@ -37,7 +37,7 @@ from ..follower import (
     stale_since,
     with_keys,
 )
-from .document import StatusDocument
+from .document import Outline, StatusDocument
 from .life import Life
 
 TABLE = Table(
@@ -65,6 +65,7 @@ Index("deployments_pipeline", _C.pipeline, _C.requested_position)
 Index("deployments_actor", _C.actor, _C.requested_position)
 
 _DOCUMENTS = msgspec.json.Decoder(StatusDocument)
+_OUTLINES = msgspec.json.Decoder(Outline)
 _STATUSES = frozenset(status.value for status in Status)
 
 
@@ -125,15 +126,15 @@ def get(db: Connection, deployment: str) -> StatusDocument | None:
     return _document(row) if row else None
 
 
-def several(db: Connection, deployments: Collection[str]) -> dict[str, StatusDocument]:
-    """Return the documents of those of the deployments that are known, by id."""
-    found = map(_document, with_keys(db, _SHOWN, (_C.id,), deployments))
-    return {document.id: document for document in found}
+def outline(row: Sequence[Any]) -> StatusDocument:
+    """Return the outline of a document, from the first columns of `SHOWN`."""
+    document = _OUTLINES.decode(row[0])
+    return document if row[2] is None else msgspec.structs.replace(document, stale_since=row[2])
 
 
 def listed(db: Connection, filters: Filters, page: Page) -> Slice[StatusDocument]:
     """Return documents, newest request first."""
-    statement = _SHOWN
+    statement = SHOWN
     for name in ("environment", "service", "pipeline", "actor"):
         if (value := getattr(filters, name)) is not None:
             statement = statement.where(_C[name] == value)
@@ -157,12 +158,12 @@ def counted(db: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-_SHOWN = select(
+SHOWN = select(
     _C.document, _C.requested_position, stale_since("deployments", literal("deployment:") + _C.id)
 )
-
+"""What is shown of a deployment: its document, its first position, since when it is stale."""
 _STORED = select(_C.id, _C.document)
-_ONE = _SHOWN.where(_C.id == bindparam("id"))
+_ONE = SHOWN.where(_C.id == bindparam("id"))
 
 
 def _id(header: Header) -> str:

@@ -139,6 +139,10 @@ class Views(ABC):
     async def read(self, query: Callable[[Connection], Result]) -> Result:
         """Return what a query finds; it sees one position of all read models."""
 
+    async def look_up(self, query: Callable[[Connection], Result]) -> Result:
+        """Return what a query of one statement by `ask` finds, which sees one position anyway."""
+        return await self.read(query)
+
     @abstractmethod
     def is_poison(self, error: Exception) -> bool:
         """Say whether an error while folding is to be blamed on the event."""

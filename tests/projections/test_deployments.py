@@ -13,7 +13,7 @@ from shipslog.domain.event import Recorded, Sealed
 from shipslog.domain.transaction import empty, fold
 from shipslog.projections import READ_MODELS, deployments
 from shipslog.projections.deployments import Filters, StatusDocument
-from shipslog.projections.follower import MAX_LIMIT, Page, Views
+from shipslog.projections.follower import MAX_LIMIT, Page, Views, with_keys
 
 from .engines import Engine
 from .telling import doubts
@@ -76,6 +76,29 @@ def test_at_every_position_the_row_is_the_fold_of_the_stream_up_to_there(
             with views.reading() as db:
                 stored = deployments.get(db, stream.partition(":")[2])
             assert stored == deployments.fold(told[stream])
+
+
+def test_an_outline_is_served_as_the_same_bytes(views: Views) -> None:
+    with views.reading() as db:
+        rows = with_keys(db, deployments.SHOWN, (deployments.TABLE.c.id,), ids := names(views))
+    assert len(rows) == len(ids) > 1
+    documents = {document.id: document for document in all_documents(views)}
+    for text, position, _ in rows:
+        for stale in (None, 7):
+            outline = deployments.outline((text, position, stale))
+            whole = msgspec.structs.replace(documents[outline.id], stale_since=stale)
+            assert outline.status is whole.status
+            shown = {"requested_by": 'user:"anna"', "live": deployments.Live("r", "1")}
+            for changes in ({}, shown):
+                served = msgspec.structs.replace(outline, **changes)
+                assert msgspec.json.encode(served) == msgspec.json.encode(
+                    msgspec.structs.replace(whole, **changes)
+                )
+
+
+def names(views: Views) -> list[str]:
+    """Return the id of every deployment."""
+    return [document.id for document in all_documents(views)]
 
 
 def test_stepping_and_folding_give_the_same_document(events: Sequence[Recorded]) -> None:

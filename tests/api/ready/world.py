@@ -50,7 +50,7 @@ class World:
         self.erased_at: float | None = None
         self.gates: list[asyncio.Future[None]] = []
         self.listeners: list[Told] = []
-        views = SimpleNamespace(read=self._read)
+        views = SimpleNamespace(look_up=self._read)
         self.services = cast(
             "Services",
             SimpleNamespace(

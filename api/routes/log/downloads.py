@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections import Counter
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 
 from aiohttp import hdrs, web
@@ -41,7 +42,8 @@ class Downloads:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._tasks: set[asyncio.Task[object]] = set()
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="export")
+        self._threads = [_thread(number) for number in range(THREADS)]
+        self._users = Counter[Executor]()
 
     async def send(
         self, call: Call, headers: Mapping[str, str], chunks: Iterator[Chunk]
@@ -81,23 +83,36 @@ class Downloads:
         """Cut every export off; clients go on with the next server."""
         for task in self._tasks:
             task.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for thread in self._threads:
+            thread.shutdown(wait=False, cancel_futures=True)
 
     async def _made(self, call: Call, chunks: Iterator[Chunk]) -> AsyncGenerator[bytes]:
-        async with aclosing(batches(chunks, self._threads)) as coming:
-            async for batch in coming:
-                for chunk in batch:
-                    yield chunk.content
-                # Where nothing matches, nothing is written, and no write tells who is still there.
-                if call.request.transport is None:
-                    raise ConnectionResetError
-                if not await call.may_go_on():
-                    raise UnauthenticatedError
+        with self._lent() as thread:
+            async with aclosing(batches(chunks, thread)) as coming:
+                async for batch in coming:
+                    for chunk in batch:
+                        yield chunk.content
+                    # Where nothing matches, nothing is written, and no write tells who is there.
+                    if call.request.transport is None:
+                        raise ConnectionResetError
+                    if not await call.may_go_on():
+                        raise UnauthenticatedError
 
     async def _write(self, response: web.StreamResponse, content: bytes) -> None:
         for start in range(0, len(content), SLICE):
             async with asyncio.timeout(self._limits.stalled_seconds):
                 await response.write(content[start : start + SLICE])
+
+    @contextmanager
+    def _lent(self) -> Generator[Executor]:
+        # To the end the same one, and the first where there is a choice: what a thread once had
+        # of memory stays its own.
+        thread = min(self._threads, key=self._users.__getitem__)
+        self._users[thread] += 1
+        try:
+            yield thread
+        finally:
+            self._users[thread] -= 1
 
     @contextmanager
     def _counted(self, metrics: Metrics) -> Generator[None]:
@@ -110,6 +125,10 @@ class Downloads:
                 yield
         finally:
             self._tasks.discard(task)
+
+
+def _thread(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=f"export-{number}")
 
 
 def _cut(request: web.Request) -> None:

@@ -1,6 +1,7 @@
 """Exports that do not come to their end: whoever has a part of one knows that it is a part."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -145,6 +146,32 @@ async def test_one_export_too_many_is_told_to_come_back(
                 assert "Retry-After" in answer.headers
             assert await under_way(served) == 2
             assert (await served.deploy())["status"] == "requested"
+
+
+async def test_each_stays_on_one_thread_and_two_are_on_two(
+    never_ending: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[str] = set()
+    endless_ones = never_ending.store.log.stretches
+
+    def noted(make: Callable[[Stretch], T], **where: int) -> Iterator[T]:
+        for made in endless_ones(make, **where):
+            threads.add(threading.current_thread().name)
+            yield made
+
+    monkeypatch.setattr(never_ending.store.log, "stretches", noted)
+    async with begun(never_ending) as response:
+        await response.content.readexactly(10_000_000)
+        assert len(threads) == 1
+    async with asyncio.timeout(10):
+        while await under_way(never_ending):
+            pass
+    async with begun(never_ending) as again:
+        await again.content.readexactly(10_000_000)
+        assert len(threads) == 1
+        async with begun(never_ending) as other:
+            await other.content.readexactly(10_000_000)
+            assert len(threads) == 2
 
 
 async def test_exports_end_with_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from shipslog.domain.errors import CorruptLogError
 from shipslog.domain.ports import Stretch
 from tests.databases import carry_out
 
-from ..making import HandClock, appending, draft
+from ...making import HandClock, appending, draft
 
 EVENTS = 2500
 LASTS = [1000, 2000, EVENTS]

@@ -19,7 +19,7 @@ from shipslog.adapters.store.postgres.writer import AT_ONCE, GROUP, Release
 from shipslog.domain.errors import ConflictError, OutcomeUnknownError
 from tests.databases import carry_out
 
-from ..making import command, one
+from ...making import command, one
 
 ORDER_LOCK = "SELECT pg_advisory_lock(7887012594)"
 END_WAITING = """

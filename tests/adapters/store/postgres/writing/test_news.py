@@ -14,7 +14,7 @@ from shipslog.adapters.store.postgres.connections import Connections
 from shipslog.adapters.store.postgres.news import CHANNEL, QUIET_SECONDS
 from shipslog.adapters.store.postgres.store import PostgresStore
 
-from ..making import one
+from ...making import one
 
 CLIENTS, EACH = 32, 50
 END = "that was all"

@@ -12,7 +12,7 @@ from shipslog.domain.append import Append, Due
 from shipslog.domain.errors import BusyError
 from tests.databases import carry_out
 
-from ..making import START, appending, draft, one
+from ...making import START, appending, draft, one
 
 # A sequence counts also what is taken back.
 GIVE_WAY = """

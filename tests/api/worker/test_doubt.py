@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shipslog.api.worker import attempt
 from shipslog.domain.append import Append, Appended
 from shipslog.domain.commands import AbortDeployment, RetryDeployment
 from shipslog.domain.deployment import Deployment, Status
@@ -118,13 +119,16 @@ async def test_what_was_not_answered_is_not_sent_again(unbound: Room) -> None:
     assert unbound.machine.started == {f"{name}/once/1": 1, f"{name}/once/2": 1}
 
 
-async def test_what_does_not_end_in_time_is_not_taken_for_failed(unbound: Room) -> None:
-    await unbound.begin({**ONCE, "timeout": "5s", "retry": {"attempts": 3}})
+async def test_what_does_not_end_in_time_is_not_taken_for_failed(
+    unbound: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "GRACE_SECONDS", 0.1)
+    await unbound.begin({**ONCE, "timeout": "200ms", "retry": {"attempts": 3}})
     gate = unbound.machine.gate("once")
     name = await unbound.deploy("1.0.0")
     await gate.reached.wait()
     deployment = await asks(unbound, name)
-    assert deployment.attempts["once"].message == "It did not end within 5 s."
+    assert deployment.attempts["once"].message == "It did not end within 0.2 s."
     assert deployment.attempts["once"].number == 1
 
 

@@ -128,9 +128,8 @@ class Streams:
     def _noticed(self, stream: str, loaded: Loaded, newer: Sequence[Recorded]) -> Loaded:
         """Note of a state whether it was behind the log, also after what was heard meanwhile."""
         known = self._cache.get(stream)
-        if known and newer and known.state.version < newer[-1].originator_version:
-            return loaded._replace(is_moving=True)
-        return loaded
+        is_behind = known and newer and known.state.version < newer[-1].originator_version
+        return loaded._replace(is_moving=bool(is_behind))
 
     def _keep(self, stream: str, loaded: Loaded, newer: Iterable[Recorded]) -> Loaded:
         state, last_at, is_moving = loaded

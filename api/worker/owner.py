@@ -172,8 +172,8 @@ class Owner:
         others = target_stream(plan.target), environment_stream(plan.environment)
         # What nobody has begun is not begun either before the log has taken it.
         if self._is_behind or (deployment.started_at and not self._is_certain):
-            self._is_behind, self._is_certain = False, True
             await streams.into(transaction, own, *others)
+            self._is_behind, self._is_certain = False, True
         else:
             await streams.at_hand(transaction, *others)
         self._decided_on = transaction.versions

@@ -87,6 +87,8 @@ async def test_what_moves_unheard_is_known_to_move(events: Sequence[Recorded]) -
     shelf.events = events
     await streams.load(Deployment, stream)
     assert streams.is_moving(stream)
+    await streams.load(Deployment, stream)
+    assert not streams.is_moving(stream)
 
 
 async def test_what_is_heard_while_it_is_read_does_not_move_unheard(

@@ -68,12 +68,14 @@ class Streams:
 
     async def at_hand(self, transaction: Transaction, *streams: str) -> None:
         """Load streams into a transaction as they were last seen; what has moved is a conflict."""
-        unseen = [stream for stream in streams if stream not in self._cache]
-        if unseen:
-            await self.into(transaction, *unseen)
+        unseen: list[str] = []
         for stream in streams:
             if loaded := self._cache.get(stream):
                 transaction.load(loaded.state, loaded.last_at)
+            else:
+                unseen.append(stream)
+        if unseen:
+            await self.into(transaction, *unseen)
 
     def is_moving(self, stream: str) -> bool:
         """Say whether what is at hand of a stream had moved on when it was read."""
@@ -174,9 +176,10 @@ class Reading:
 
     async def into(self, transaction: Transaction, *streams: str) -> None:
         """Load streams into a transaction that will write to them."""
-        seen = [] if self._is_fresh else [s for s in streams if not self._streams.is_moving(s)]
-        await self._streams.at_hand(transaction, *seen)
-        await self._streams.into(transaction, *[name for name in streams if name not in seen])
+        moving = [s for s in streams if self._is_fresh or self._streams.is_moving(s)]
+        await self._streams.at_hand(transaction, *[s for s in streams if s not in moving])
+        if moving:
+            await self._streams.into(transaction, *moving)
         for name in streams:
             # What was decided on before stays what the decision rests on.
             self.versions.setdefault(name, transaction.states[name].version)

@@ -10,6 +10,7 @@ from shipslog.domain.deployment import Deployment
 from shipslog.domain.errors import UnknownTopicError
 from shipslog.domain.event import Recorded
 from shipslog.domain.streams import Streams
+from shipslog.domain.transaction import Transaction
 
 from .story import COMMANDS_ONLY, Story
 
@@ -74,6 +75,23 @@ async def test_what_is_only_followed_is_not_kept(events: Sequence[Recorded]) -> 
     streams.learn(events)
     await streams.seen(Deployment, stream)
     assert shelf.reads == 1
+
+
+async def test_what_was_at_hand_is_taken_also_where_it_is_lost_meanwhile(
+    events: Sequence[Recorded],
+) -> None:
+    shelf = Shelf(())
+    streams, stream = streams_of(shelf), events[0].header.stream
+    streams.stored(events[:1])
+    shelf.may_answer.clear()
+    transaction = Transaction(now=events[-1].header.occurred_at, actor="sub_system")
+    taking = asyncio.create_task(streams.at_hand(transaction, stream, "target:staging/new"))
+    async with asyncio.timeout(60):
+        await shelf.asked.wait()
+        streams.learn(events[-1:])
+        shelf.may_answer.set()
+        await taking
+    assert transaction.versions == {stream: 1, "target:staging/new": 0}
 
 
 async def test_what_moves_unheard_is_known_to_move(events: Sequence[Recorded]) -> None:

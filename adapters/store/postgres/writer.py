@@ -82,7 +82,17 @@ class _Task:
 class _Sending:
     """A group on its way: who waits for it, what it names, and what it was decided on."""
 
-    __slots__ = ("attempt", "batch", "facts", "group", "is_stored", "outputs", "tasks", "yields")
+    __slots__ = (
+        "attempt",
+        "batch",
+        "events",
+        "facts",
+        "group",
+        "is_stored",
+        "outputs",
+        "tasks",
+        "yields",
+    )
 
     def __init__(self, tasks: Sequence[_Task], facts: Facts, group: Group) -> None:
         self.tasks = tasks
@@ -94,6 +104,8 @@ class _Sending:
         self.batch = Batch(facts)
         self.outputs: Mapping[str, bytes] = {}
         """Blobs that it takes along."""
+        self.events: list[Recorded] = []
+        """What it has stored, until it is published."""
         self.is_stored = False
         """Whether the database has said so; its callers may still wait for a flush."""
 
@@ -303,7 +315,7 @@ class Writer:
         self._recorded_at = max(self._recorded_at, answer.recorded_at)
         if not events:
             return
-        self._head.wrote(events)
+        sending.events = events
         if head != start.head:
             self._known.forget()
         if self._known.head is not None:
@@ -317,6 +329,7 @@ class Writer:
     def _end(self, channel: Channel, sending: _Sending) -> None:
         """Answer everybody; what another process has stored is made durable before."""
         if not self.is_early and any(task.result and task.result.known for task in sending.tasks):
+            self._publish(sending)
             channel.barrier(partial(self._answer, channel, sending))
         else:
             self._answer(channel, sending, None, None)
@@ -327,9 +340,16 @@ class Writer:
         if error is not None:
             self._give_up(channel, sending, error)
             return
+        # Whoever has appended goes on first: what a follower then tells him he knows already.
         for task in sending.tasks:
             task.answer()
+        self._publish(sending)
         self._leave(sending)
+
+    def _publish(self, sending: _Sending) -> None:
+        events, sending.events = sending.events, []
+        if events:
+            self._head.wrote(events)
 
     def _give_up(self, channel: Channel, sending: _Sending, cause: Exception) -> None:
         self._abandon(channel)

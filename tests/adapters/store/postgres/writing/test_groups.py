@@ -78,6 +78,23 @@ async def test_who_goes_on_when_answered_gets_into_the_next_group(
     assert len(sent) <= 1 + 1 + 11
 
 
+async def test_who_has_appended_goes_on_before_who_follows(store: PostgresStore) -> None:
+    await store.log.append(one("a", 1))
+    assert await store.log.wait_beyond(0, 30) == 1
+    order: list[str] = []
+
+    async def follow() -> None:
+        await store.log.wait_beyond(1, 30)
+        order.append("followed")
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)
+    await store.log.append(one("a", 2))
+    order.append("appended")
+    await following
+    assert order == ["appended", "followed"]
+
+
 async def test_an_output_is_stored_with_the_next_event(store: PostgresStore, database: str) -> None:
     digest = await store.blobs.put(b"printed")
     assert carry_out(database, STORED) == 0

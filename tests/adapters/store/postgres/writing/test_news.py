@@ -69,7 +69,6 @@ async def test_what_this_process_has_written_it_follows_without_asking(
         waiting = asyncio.create_task(store.log.wait_beyond(1, 30))
         await asyncio.sleep(0)
         (written,) = (await store.log.append(one("a", 2))).events
-        # Whoever waits is woken no later than who appended.
         assert await store.log.newer(after=1, limit=10) == [written]
         assert await waiting == 2
     await store.close()

@@ -113,8 +113,9 @@ class History(ReadModel):
         _write(db, part)
 
     def warm(self, db: Connection) -> None:
-        """Change and trim, too, what nobody is called."""
+        """Change, look up and trim, too, what nobody is called."""
         super().warm(db)
+        ask(db, _SERVICES, {"its_environment": ""})
         amend(db, _CHANGING, [("", "", 0)])
         _trim(db, [("", "")])
 

@@ -83,11 +83,13 @@ class Memory:
     @contextmanager
     def lent(self, db: Connection) -> Generator[None]:
         """Let the read models that fold on a connection remember, and know what was."""
-        db.info[_MEMORY] = self
+        # Of a connection that is lost meanwhile SQLAlchemy gives another, or none.
+        info = db.info
+        info[_MEMORY] = self
         try:
             yield
         finally:
-            del db.info[_MEMORY]
+            del info[_MEMORY]
 
 
 _MEMORY = "shipslog.memory"

@@ -8,6 +8,7 @@ that nobody else has changed anything, not the shape of the rows either.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Text, bindparam, func, literal_column
@@ -16,6 +17,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from ....domain.event import Recorded
 from ..rows import Row, Statement, ask
 from ..views import AT, MOVE, Look, Moved
+from .connecting import begun
 from .listening import announcement
 from .rows import COPIED, driver, send
 
@@ -75,7 +77,9 @@ def fold_at_once(
     moved = Moved(events[0].position - 1, newest.position, {e.header.stream for e in events})
     values = _values(channel, moved, newest.header.payload_sha256)
     connection = driver(db)
-    try:
+    # The commit comes behind the pipeline: what the driver says at the end of one lets the server
+    # forget how long the session may be idle, and a leader stopped then would lead for ever.
+    with suppress(_OvertakenError), begun(db):
         with connection.pipeline():
             connection.execute(b"BEGIN")
             limit(db)
@@ -83,18 +87,14 @@ def fold_at_once(
             stored = send(db, _MOVE_MINE, values | {"mark": mark})
             fold()
         found: Row | None = stored.fetchone()
-        if found:
-            _commit(db)
-    finally:
-        if not connection.closed:
-            connection.rollback()
-    return str(found[0]) if found else None
+        if found is None:
+            raise _OvertakenError
+        return str(found[0])
+    return None
 
 
-def _commit(db: Connection) -> None:
-    # Behind the pipeline: what the driver says at the end of one lets the server forget how long
-    # the session may be idle, and a leader that is stopped then would lead for ever.
-    driver(db).execute(b"COMMIT")
+class _OvertakenError(Exception):
+    """Somebody else has changed the views."""
 
 
 def _values(channel: str, moved: Moved, newest: str) -> dict[str, Any]:

@@ -7,6 +7,8 @@ for it, and what it sees is all old or all new.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
@@ -113,8 +115,20 @@ def _options(schema: str, more: dict[str, str]) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def begun(db: Connection) -> Generator[None]:
+    """Be in a transaction of a connection that writes, whose BEGIN is said by the caller."""
+    db.info[_SAID] = True
+    with db.begin():
+        yield
+
+
+_SAID = "shipslog.begun"
+
+
 def _begin(db: Connection) -> None:
-    db.exec_driver_sql("BEGIN")
+    if not db.info.pop(_SAID, False):
+        db.exec_driver_sql("BEGIN")
 
 
 def _begin_reading(db: Connection) -> None:

@@ -1,5 +1,6 @@
 """The file of views: rows and position in one transaction, and what befalls it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -96,6 +97,27 @@ def test_rows_and_position_are_stored_together_or_not_at_all(
     reopened.apply(events)
     assert fingerprints(reopened) == fingerprints(views)
     reopened.close()
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_a_read_model_may_ask_through_sqlalchemy_too(
+    engine: Engine, events: Sequence[Recorded], size: int
+) -> None:
+    class Asking(Counting):
+        """Counts on top of what it finds."""
+
+        def apply(self, db: Connection, events: Sequence[Recorded]) -> None:
+            before = {row.stream: row.events for row in db.execute(select(COUNTS))}
+            more = Counter(event.header.stream for event in events)
+            put(db, COUNTS, [(one, n + before.get(one, 0)) for one, n in more.items()])
+
+    views = engine.new([Asking(), Deployments()])
+    for start in range(0, len(events), size):
+        views.apply(events[start : start + size])
+    whole = engine.new([Counting(), Deployments()])
+    whole.apply(events)
+    assert fingerprints(views) == fingerprints(whole)
+    assert engine.again(views).standing().position == len(events)
 
 
 @pytest.mark.parametrize("size", [1, 10, 1000])

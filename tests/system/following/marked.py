@@ -61,8 +61,11 @@ def put(*, at: str, do: str, armed: str, number: int = 1, brief: bool = False) -
 
 
 def _around_batches(passed: Callable[[str], None]) -> None:
-    move, commit = PostgresViews.move, RootTransaction.commit
+    move, commit, at_once = PostgresViews.move, RootTransaction.commit, PostgresViews.at_once
+    fold = Folding.all_at_once
     moved: list[bool] = []
+    small: list[PostgresViews] = []
+    """Whose batch is under way in one piece: it begins with the move."""
 
     def marked_move(rows: PostgresViews, *arguments: Any) -> str | None:
         passed(WRITTEN)
@@ -71,44 +74,31 @@ def _around_batches(passed: Callable[[str], None]) -> None:
         passed(MOVED)
         return mark
 
+    def marked_fold(folding: Folding, *arguments: Any) -> None:
+        fold(folding, *arguments)
+        if small:
+            moved.append(True)
+            passed(WRITTEN)
+
     def marked_commit(transaction: RootTransaction) -> None:
+        if small:
+            passed(MOVED)
         commit(transaction)
         if moved:
             moved.clear()
             passed(COMMITTED)
 
-    _around_small_batches(passed)
-    PostgresViews.move = marked_move  # type: ignore[method-assign, assignment]
-    RootTransaction.commit = marked_commit  # type: ignore[method-assign, assignment]
-
-
-def _around_small_batches(passed: Callable[[str], None]) -> None:
-    """Put the same marks around those that begin with the move."""
-    fold, commit, at_once = Folding.all_at_once, vars(batching)["_commit"], PostgresViews.at_once
-    small: list[PostgresViews] = []
-
-    def marked_fold(folding: Folding, *arguments: Any) -> None:
-        fold(folding, *arguments)
-        if small:
-            passed(WRITTEN)
-
-    def marked_commit(*arguments: Any) -> None:
-        passed(MOVED)
-        commit(*arguments)
-
     def marked_at_once(rows: PostgresViews, *arguments: Any) -> Applied | None:
         small.append(rows)
         try:
-            applied = at_once(rows, *arguments)
+            return at_once(rows, *arguments)
         finally:
             small.remove(rows)
-        if applied:
-            passed(COMMITTED)
-        return applied
 
-    Folding.all_at_once = marked_fold  # type: ignore[method-assign, assignment]
-    setattr(batching, "_commit", marked_commit)  # noqa: B010 - ours
+    PostgresViews.move = marked_move  # type: ignore[method-assign, assignment]
     PostgresViews.at_once = marked_at_once  # type: ignore[method-assign, assignment]
+    Folding.all_at_once = marked_fold  # type: ignore[method-assign, assignment]
+    RootTransaction.commit = marked_commit  # type: ignore[method-assign, assignment]
 
 
 def _unfenced(record: Path) -> Any:  # noqa: ANN401 - of a class that only the tests have

@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from itertools import count
 
 import pytest
 
 from shipslog.api.exporting import batches
-from shipslog.api.exporting.batches import BATCH
+from shipslog.api.exporting.batches import BATCH, TURN, take
 from shipslog.domain.errors import CorruptLogError
 from shipslog.projections.exports import Chunk
 
@@ -77,6 +79,19 @@ async def test_who_stops_taking_leaves_one_batch_behind() -> None:
         await anext(coming)
     await asyncio.to_thread(threads.shutdown)
     assert making.made <= 2 * BATCH
+
+
+@pytest.mark.parametrize(("seconds", "pauses"), [(TURN / 16, 0), (TURN * 2, BATCH)])
+def test_others_get_the_interpreter_after_a_turn_and_not_after_every_chunk(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, pauses: int
+) -> None:
+    slept: list[float] = []
+    clock = count(0, seconds)
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(time, "sleep", slept.append)
+    chunks = [Chunk(b"%d" % n, n, 1) for n in range(BATCH)]
+    assert take(iter(chunks)) == chunks
+    assert slept == [0] * pauses
 
 
 async def test_a_fault_that_nobody_waits_for_is_no_noise(threads: ThreadPoolExecutor) -> None:

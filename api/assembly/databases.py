@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy.exc import DatabaseError
 
 from ...adapters.clock import SystemClock
+from ...adapters.platforms.processes import platform as processes
 from ...adapters.store.errors import NoLedgerError
 from ...adapters.store.seen import FILE as SEEN
 from ...adapters.store.sqlite.connections import LEDGER
-from ...domain.errors import BrokenError
+from ...domain.errors import BrokenError, PlatformUnavailableError
 from ...projections import READ_MODELS
 from ...projections.follower import Views, standing
 from ..settings import Settings
@@ -117,6 +118,12 @@ async def accept(settings: Settings) -> Facts:
 
     before = await accept_line(settings.postgres, settings.data / SEEN)
     lost = {"lost": str(before.lost)} if before.lost else {}
+    # Also where it was accepted before: then the agent may not have heard of it.
+    if before.seen.accepted:
+        try:
+            await processes.accept_log(settings.data, before.seen.accepted)
+        except PlatformUnavailableError as error:
+            lost["agent"] = f"not told yet, a worker will: {error}"
     return {**place(settings), **found, "timeline": before.timeline, **lost}
 
 

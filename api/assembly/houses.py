@@ -65,7 +65,7 @@ class House:
         store, clock, settings = self._store, self._clock, self._settings
         probe = HttpProbe()
         self._closing.push_async_callback(probe.close)
-        platform = ProcessesPlatform(settings.data, clock.now)
+        platform = ProcessesPlatform(settings.data, clock.now, store.accepted)
         return Crew(
             log=store.log,
             streams=services.door.streams if services else Streams(store.log),

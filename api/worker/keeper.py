@@ -6,9 +6,10 @@ change the target: its holder's owner while it is held, else whoever holds the t
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,7 @@ from ...domain.errors import (
     PlatformUnavailableError,
 )
 from ...domain.event import CommandRef, Fence, sha256_hex
-from ...domain.ports import Effect, EffectKey, FenceClass, Log, Route
+from ...domain.ports import Effect, EffectKey, FenceClass, Instance, Log, Platform, Route
 from ...domain.stages import Outside
 from ...domain.stages.start import places, revision_spec
 from ...domain.streams import Streams
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 1.0
 EFFECT_SECONDS = 60.0
+DRAIN_SECONDS = 10.0
+LISTENING_SECONDS = 10.0
 LONGEST_PAUSE = 60.0
 AGAIN_SECONDS = 0.05
 
@@ -52,6 +55,8 @@ class Death(NamedTuple):
     gone: str
     is_its_own: bool
     """Whether it went by itself, and not with its agent."""
+    others_serve: bool
+    """Whether users are answered meanwhile, by what the log does not know."""
 
 
 class Keeper:
@@ -126,13 +131,16 @@ class Keeper:
             gone = "it was brought back, and that was not recorded"
         else:
             return None
-        return Death(target, live, serving, gone, missing > 0 and bool(instances))
+        others_serve = route is not None and bool(route.weights.keys() - serving.weights.keys())
+        return Death(target, live, serving, gone, missing > 0 and bool(instances), others_serve)
 
     async def _restore(self, death: Death, tenure: Tenure) -> None:
         target, live, serving = death.target, death.live, death.serving
         platform = GuardedPlatform(self._outside.platform, tenure)
         effect = self._effect(target, live, tenure.lease)
         instances = await platform.start(effect, revision_spec(live, self._outside.secrets))
+        if death.others_serve:
+            await self._until_they_listen(instances)
         await platform.route(effect, Route(serving.listen, serving.weights))
         if any(instance.alive for instance in instances):
             restored = Target.Restored(
@@ -140,11 +148,23 @@ class Keeper:
             )
             _log.warning("target_restored", target=target.name, detail=death.gone)
             await self._record(target, restored, tenure.lease)
+            await _end_strays(target, platform, effect)
         else:
             why = instances[0].detail if instances else None
             _log.warning("restore_failed", target=target.name, detail=why or "all ended at once")
         if death.is_its_own:
             self._pause(target.name)
+
+    async def _until_they_listen(self, instances: Sequence[Instance]) -> None:
+        """Wait until users can be answered by others than before, but not for long."""
+        clock, probe = self._outside.clock, self._outside.probe
+        end = clock.now() + timedelta(seconds=LISTENING_SECONDS)
+        left = [one for one in instances if one.alive]
+        while left and clock.now() < end:
+            asked = [await probe.tcp(one.host, one.port, LOOK_SECONDS) for one in left]
+            left = [one for one, answer in zip(left, asked, strict=True) if not answer.passed]
+            if left:
+                await clock.sleep(AGAIN_SECONDS)
 
     def _effect(self, target: Target, live: Revision, lease: Lease) -> Effect:
         # Each time another key: what has ended under one is not started under it again.
@@ -189,3 +209,19 @@ class Keeper:
         recent = now - until < timedelta(seconds=LONGEST_PAUSE)
         seconds = min(max(before * 2, LOOK_SECONDS), LONGEST_PAUSE) if recent else LOOK_SECONDS
         self._pauses[name] = (seconds, now + timedelta(seconds=seconds))
+
+
+async def _end_strays(target: Target, platform: Platform, effect: Effect) -> None:
+    """End what runs at a target and is not of its log.
+
+    There is such a thing only once an operator has taken a log that went back.
+    """
+    own = {*target.running, *target.revisions}
+    for revision in await platform.traffic(target.name):
+        if revision in own or (target.holder and revision.startswith(f"{target.holder}.")):
+            continue
+        _log.warning("stray_ended", target=target.name, revision=revision)
+        # It goes on by itself, and no other target waits for its last requests.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_SECONDS):
+                await platform.retire(effect, revision, DRAIN_SECONDS)

@@ -22,6 +22,7 @@ from .runs import Runs
 from .workspaces import Workspaces
 
 COPIES_AT_ONCE = 4
+FENCES = "fences.json"
 
 _TARGET = re.compile(r"[a-z0-9][a-z0-9-]{0,62}/[a-z0-9][a-z0-9-]{0,62}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -34,7 +35,7 @@ class Agent:
         """Keep everything in a folder of the data folder, whose lock all children share."""
         shims = Shims(lock)
         self._router = Router()
-        self._fences = Fences(folder / "fences.json")
+        self._fences = Fences(folder / FENCES)
         self._journal = Journal(folder / "journal")
         self._workspaces = Workspaces(folder / "workspaces", data)
         self._runs = Runs(self._journal, self._workspaces, shims)
@@ -45,6 +46,10 @@ class Agent:
         """See `Platform.announce`."""
         _check(_TARGET, target)
         await self._fences.announce(target, fence)
+
+    async def accept(self) -> None:
+        """Refuse from now on whoever's log was accepted less often than the caller's."""
+        await self._fences.accept()
 
     async def prepare(self, effect: Effect, workspace: str, source: str | None) -> None:
         """See `Platform.prepare`."""

@@ -28,15 +28,17 @@ PROTOCOL = 2
 MAX_LINE_BYTES = 16 * 1024 * 1024
 BACKLOG = 1024
 SHUTDOWN = "shutdown"
-"""The one verb beside the port's: end all children, the router and the agent."""
+"""A verb beside the port's: end all children, the router and the agent."""
+ACCEPT = "accept"
+"""Another: from now on refuse whoever's log was accepted less often than the caller's."""
 
 _LONGEST_SOCKET_PATH = 107
 """What the kernel takes."""
 
 _log = logging.getLogger("shipslog.agent")
 
-Perform = Callable[[str, Sequence[Any]], Awaitable[object]]
-"""Carries out a verb with its arguments."""
+Perform = Callable[[str, Sequence[Any], int], Awaitable[object]]
+"""Carries out a verb with its arguments, for somebody whose log was so often accepted."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -45,6 +47,8 @@ class Request(msgspec.Struct, frozen=True):
     protocol: int
     verb: str
     arguments: msgspec.Raw
+    accepted: int = 0
+    """How often the log of who calls had been accepted when that began."""
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -87,13 +91,16 @@ async def connect(path: Path) -> Connection | None:
         return None
 
 
-async def call(connection: Connection, verb: str, arguments: Sequence[object]) -> Any:  # noqa: ANN401  the port's hints say which
+async def call(
+    connection: Connection, verb: str, arguments: Sequence[object], accepted: int = 0
+) -> Any:  # noqa: ANN401  the port's hints say which
     """Have the agent carry out a verb, return what comes back and close the connection.
 
     Errors: those of the verb; PlatformUnavailableError where the agent does not answer.
     """
     reader, writer = connection
-    request = Request(PROTOCOL, verb, msgspec.Raw(msgspec.json.encode(arguments)))
+    content = msgspec.Raw(msgspec.json.encode(arguments))
+    request = Request(PROTOCOL, verb, content, accepted)
     try:
         writer.write(msgspec.json.encode(request) + b"\n")
         line = await reader.readline()
@@ -155,7 +162,7 @@ async def _answer(line: bytes, perform: Perform) -> Answer:
             detail = f"its agent speaks version {PROTOCOL}, we {request.protocol}; stop it first"
             raise PlatformUnavailableError(detail=detail)
         arguments = msgspec.json.decode(request.arguments, type=_VERBS[request.verb][0])
-        result = await perform(request.verb, arguments)
+        result = await perform(request.verb, arguments, request.accepted)
         return Answer(result=msgspec.Raw(msgspec.json.encode(result)))
     except LedgerError as error:
         return _failure(error)
@@ -176,7 +183,7 @@ def _error(failure: Failure) -> LedgerError:
 
 def _verbs() -> dict[str, tuple[Any, Any]]:
     """Return each verb's arguments, as a tuple type, and its result type."""
-    verbs: dict[str, tuple[Any, Any]] = {SHUTDOWN: (tuple[()], None)}
+    verbs: dict[str, tuple[Any, Any]] = dict.fromkeys((SHUTDOWN, ACCEPT), (tuple[()], None))
     for name, verb in vars(Platform).items():
         if callable(verb) and not name.startswith("_"):
             hints = get_type_hints(verb)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, TextIO
 from ... import turns
 from . import control, durable
 from .agent import Agent
+from .fences import ACCEPTED
 
 SOCKET = "socket"
 """The file that says where the agent listens."""
@@ -51,7 +52,7 @@ def main(data: Path, *, detach: bool = False) -> int:
     folder = data.resolve() / "agent"
     durable.make_folder(folder)
     tell = _detach(folder / "agent.log") if detach else _tell_nobody
-    with _locked(folder) as lock:
+    with locked(folder) as lock:
         if lock is None:
             tell(ANOTHER_LIVES)
             return ANOTHER_LIVES
@@ -66,7 +67,9 @@ async def _live(folder: Path, data: Path, lock: BinaryIO, tell: Tell) -> None:
     agent = Agent(folder, data, lock.fileno())
     stopping, stopped = asyncio.Event(), asyncio.Event()
 
-    async def perform(verb: str, arguments: Sequence[Any]) -> object:
+    async def perform(verb: str, arguments: Sequence[Any], accepted: int) -> object:
+        # Each call is a task, and this is its own.
+        ACCEPTED.set(accepted)
         if verb == control.SHUTDOWN:
             stopping.set()
             await stopped.wait()
@@ -121,7 +124,7 @@ def _tell_nobody(code: int) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Generator[BinaryIO | None]:
+def locked(folder: Path) -> Generator[BinaryIO | None]:
     """Hold the lock, with our process id in it; None while another agent lives."""
     with (folder / "lock").open("ab") as lock:
         end = time.monotonic() + LOCK_WITHIN

@@ -26,8 +26,10 @@ from ....domain.ports import (
     Route,
     Traffic,
 )
-from . import control
+from . import control, daemon
+from .agent import FENCES
 from .daemon import ANOTHER_LIVES, SOCKET
+from .fences import accept
 
 START_WITHIN = 15.0
 """Seconds in which an agent must answer: it may have to wait for one that is ending."""
@@ -46,8 +48,15 @@ class ProcessesPlatform:
 
     fence_class = FenceClass.FENCED
 
-    def __init__(self, data: Path, now: Callable[[], datetime] = _by_the_wall) -> None:
-        """Call the agent of a data folder; `now` is the clock of the effects' deadlines."""
+    def __init__(
+        self, data: Path, now: Callable[[], datetime] = _by_the_wall, accepted: int = 0
+    ) -> None:
+        """Call the agent of a data folder.
+
+        `now` is the clock of the effects' deadlines; `accepted` is how often an operator has taken
+        a log as it is, in the log on which the effects rest.
+        """
+        self._accepted = accepted
         self._data = data.resolve()
         self._now = now
         self._starting = asyncio.Lock()
@@ -112,7 +121,7 @@ class ProcessesPlatform:
         arguments = tuple(_put_off(argument, ahead) for argument in arguments)
         try:
             async with asyncio.timeout(_seconds_left(arguments) + ANSWER_WITHIN):
-                return await control.call(connection, verb, arguments)
+                return await control.call(connection, verb, arguments, self._accepted)
         except TimeoutError as error:
             raise PlatformUnavailableError(detail="its agent does not answer") from error
 
@@ -139,6 +148,35 @@ async def stop_agent(data: Path) -> bool:
     except TimeoutError as error:
         raise PlatformUnavailableError(detail="its agent does not end") from error
     return True
+
+
+async def accept_log(data: Path, accepted: int) -> None:
+    """Let effects of a log that was accepted less often be refused at this host.
+
+    What runs goes on. Errors: PlatformUnavailableError where its agent does not answer.
+    """
+    connection = await _connect(data)
+    if connection is None:
+        if await asyncio.to_thread(_is_accepted, data / "agent", accepted):
+            return
+        connection = await _connect(data)
+    if connection is None:
+        raise PlatformUnavailableError(detail="its agent is just starting or ending")
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await control.call(connection, control.ACCEPT, (), accepted)
+    except TimeoutError as error:
+        raise PlatformUnavailableError(detail="its agent does not answer") from error
+
+
+def _is_accepted(folder: Path, accepted: int) -> bool:
+    """Note it where no agent lives; say whether that was so."""
+    if not folder.is_dir():
+        return True
+    with daemon.locked(folder) as lock:
+        if lock is not None:
+            accept(folder / FENCES, accepted)
+        return lock is not None
 
 
 async def _connect(data: Path) -> control.Connection | None:

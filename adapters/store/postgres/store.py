@@ -112,6 +112,11 @@ class PostgresStore:
         return PostgresArchive(connections, now)
 
     @property
+    def accepted(self) -> int:
+        """How often an operator of this host had taken a log as it is when this was opened."""
+        return self._line.seen.accepted
+
+    @property
     def broken(self) -> BrokenError | None:
         """Why nothing may go on with this log in this process, or None."""
         return self._line.broken

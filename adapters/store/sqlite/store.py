@@ -105,6 +105,11 @@ class SqliteStore:
         return SqliteArchive(readers, now)
 
     @property
+    def accepted(self) -> int:
+        """How often an operator has taken a log as it is: one that went back is not noticed."""
+        return 0
+
+    @property
     def broken(self) -> BrokenError | None:
         """Why nothing can be written any more until the store is opened again, or None."""
         return self._writer.broken

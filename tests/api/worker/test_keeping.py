@@ -1,13 +1,15 @@
 """What is live is kept alive: while nobody holds its target, and while somebody does."""
 
 import asyncio
+from collections.abc import Mapping
 
 from shipslog.domain.commands import AbortDeployment
 from shipslog.domain.deployment import Status
 from shipslog.domain.event import Fence
+from shipslog.domain.ports import Route, Traffic
 
 from .machine import Gate
-from .room import TARGET, Room
+from .room import LISTEN, TARGET, Room
 from .test_takeover import BUILD, DEPLOY, first_revision
 
 RESTORED = "target.restored"
@@ -161,3 +163,48 @@ async def was_restored(room: Room) -> bool:
 
 async def is_running(room: Room, name: str, stage: str) -> bool:
     return stage in {one.name for one in (await room.deployment(name)).running}
+
+
+async def test_what_an_accepted_log_does_not_know_gives_way_once_what_is_live_listens(
+    room: Room,
+) -> None:
+    live = await first_version(room)
+    machine, lost = room.machine, "lost.1"
+
+    async def traffic(target: str) -> Mapping[str, Traffic]:
+        nothing = Traffic(0, 0, {}, 0, {})
+        return {name: nothing for where, name in machine.fleets if where == target}
+
+    machine.traffic = traffic  # type: ignore[method-assign]
+    await room.lose_worker()
+    # As the agent stands where the log has lost its end.
+    machine.fleets[TARGET, lost] = machine.fleets.pop((TARGET, live))
+    machine.routes[TARGET] = Route(LISTEN, {lost: 10_000})
+    gate = machine.gate("probe")
+    room.start()
+    await gate.reached.wait()
+    assert machine.routes[TARGET].weights == {lost: 10_000}, "its users are answered all the while"
+    assert (TARGET, live) in machine.fleets
+    machine.open()
+    await room.until(room.is_as_logged)
+    await room.until(lambda: was_restored(room))
+
+
+async def test_what_the_holder_has_just_started_is_no_stray(room: Room) -> None:
+    live = await first_version(room)
+    machine = room.machine
+
+    async def traffic(target: str) -> Mapping[str, Traffic]:
+        nothing = Traffic(0, 0, {}, 0, {})
+        return {name: nothing for where, name in machine.fleets if where == target}
+
+    machine.traffic = traffic  # type: ignore[method-assign]
+    gate = machine.gate("start", "after")
+    name = await room.deploy("2.0.0")
+    await gate.reached.wait()
+    machine.lose(TARGET, live)
+    await room.until(lambda: was_restored(room))
+    assert (TARGET, f"{name}.1") in machine.fleets
+    machine.open()
+    assert (await room.end_of(name)).status is Status.SUCCEEDED
+    await room.until(room.is_as_logged)

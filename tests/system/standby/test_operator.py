@@ -38,9 +38,7 @@ async def test_effects_stop_where_the_tail_is_lost_and_go_on_once_that_is_accept
                 assert await asyncio.to_thread(process.wait, END_SECONDS) == 1
             assert all(SAID in here.said(verb) for verb in ("serve", "worker"))
             refuses_until_accepted(here)
-            # What ran is not what the log says now; its agent has seen fences of what is gone.
-            assert here.run("agent", "--stop").returncode == 0
-            (here.data / "agent" / "fences.json").unlink()
+            # Its agent has seen fences of what is gone, and lives on.
             (here.folder / "go").touch()
             assert len(journal(here)) == 1
             here.start_all(1)

@@ -44,15 +44,16 @@ async def standing(url: str, file: Path) -> Standing:
 
 
 async def accept(url: str, file: Path) -> Standing:
-    """Take a database as it is, whatever was seen before; return how they stood.
+    """Take a database as it is, whatever was seen before; return how they stood, and what is kept.
 
     Processes of this host that run meanwhile end. Errors: StoreUnreachableError.
     """
     before = await standing(url, file)
-    if before.lost is not None:
-        present = await _present(url)
-        keep(file, msgspec.structs.replace(present, accepted=before.seen.accepted + 1))
-    return before
+    if before.lost is None:
+        return before
+    present = await _present(url)
+    present = msgspec.structs.replace(present, accepted=before.seen.accepted + 1)
+    return before._replace(seen=keep(file, present))
 
 
 async def _present(url: str) -> Seen:

@@ -7,6 +7,7 @@ so, and where they differ it stores nothing and answers with what is so, to be d
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 from ....domain.append import Append, Appended
 from ....domain.event import Recorded
 from ..batch import Batch, Facts, Start
-from ..rows import Settled
+from ..rows import Prepared, Settled
 from .channel import Values
 from .wire import (
     bytes_array,
@@ -112,6 +113,75 @@ class Group:
         if lease is not None:
             self.touched.add(lease.stream)
             self.owners.setdefault(lease.stream, (lease.owner, lease.token))
+
+
+class Task:
+    """An append and who waits for it."""
+
+    __slots__ = ("error", "future", "prepared", "result")
+
+    def __init__(self, prepared: Prepared, future: asyncio.Future[Appended]) -> None:
+        self.prepared = prepared
+        self.future = future
+        self.result: Appended | None = None
+        self.error: Exception | None = None
+
+    def answer(self) -> None:
+        """Tell who waits what became of it."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        elif self.result is not None:
+            self.future.set_result(self.result)
+
+
+class Sending:
+    """A group on its way: who waits for it, what it names, and what it was decided on."""
+
+    __slots__ = (
+        "attempt",
+        "batch",
+        "events",
+        "facts",
+        "group",
+        "is_stored",
+        "outputs",
+        "tasks",
+        "yields",
+    )
+
+    def __init__(self, tasks: Sequence[Task], facts: Facts, group: Group) -> None:
+        self.tasks = tasks
+        self.facts = facts
+        self.group = group
+        self.attempt = 0
+        self.yields = 0
+        """How often the database has taken it back so far."""
+        self.batch = Batch(facts)
+        self.outputs: Mapping[str, bytes] = {}
+        """Blobs that it takes along."""
+        self.events: list[Recorded] = []
+        """What it has stored, until it is published."""
+        self.is_stored = False
+        """Whether the database has said so; its callers may still wait for a flush."""
+
+    def decide(self, facts: Facts) -> Batch:
+        """Decide anew, each task for itself."""
+        self.facts, self.batch = facts, Batch(facts)
+        for task in self.tasks:
+            task.result = task.error = None
+            try:
+                task.result = self.batch.add(task.prepared)
+            except Exception as error:  # noqa: BLE001 - it is this caller's, and goes to it
+                task.error = error
+        return self.batch
+
+    def fail(self, error: Exception) -> None:
+        """Answer everybody with a failure."""
+        for task in self.tasks:
+            task.error = error
+            task.answer()
 
 
 def assumed(group: Group, head: int, at: datetime) -> Facts:

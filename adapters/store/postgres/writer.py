@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
@@ -19,10 +19,21 @@ from psycopg.errors import DeadlockDetected, ProtocolViolation, UniqueViolation
 from ....domain.append import Appended
 from ....domain.errors import BusyError, OutcomeUnknownError
 from ....domain.event import Recorded
-from ..batch import Batch, Facts
+from ..batch import Facts
 from ..errors import ClosedLedgerError
 from ..rows import Prepared
-from .appending import Answer, Claims, Group, Known, Manner, assumed, corrected, values
+from .appending import (
+    Answer,
+    Claims,
+    Group,
+    Known,
+    Manner,
+    Sending,
+    Task,
+    assumed,
+    corrected,
+    values,
+)
 from .channel import APPENDING, Channel, Row
 from .connections import Connections
 from .durable import DurableHead, measured_flush
@@ -59,74 +70,6 @@ class Release(Enum):
     """As the flush turns out that is measured when the first connection is made."""
 
 
-class _Task:
-    """An append and who waits for it."""
-
-    __slots__ = ("error", "future", "prepared", "result")
-
-    def __init__(self, prepared: Prepared, future: asyncio.Future[Appended]) -> None:
-        self.prepared = prepared
-        self.future = future
-        self.result: Appended | None = None
-        self.error: Exception | None = None
-
-    def answer(self) -> None:
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        elif self.result is not None:
-            self.future.set_result(self.result)
-
-
-class _Sending:
-    """A group on its way: who waits for it, what it names, and what it was decided on."""
-
-    __slots__ = (
-        "attempt",
-        "batch",
-        "events",
-        "facts",
-        "group",
-        "is_stored",
-        "outputs",
-        "tasks",
-        "yields",
-    )
-
-    def __init__(self, tasks: Sequence[_Task], facts: Facts, group: Group) -> None:
-        self.tasks = tasks
-        self.facts = facts
-        self.group = group
-        self.attempt = 0
-        self.yields = 0
-        """How often the database has taken it back so far."""
-        self.batch = Batch(facts)
-        self.outputs: Mapping[str, bytes] = {}
-        """Blobs that it takes along."""
-        self.events: list[Recorded] = []
-        """What it has stored, until it is published."""
-        self.is_stored = False
-        """Whether the database has said so; its callers may still wait for a flush."""
-
-    def decide(self, facts: Facts) -> Batch:
-        """Decide anew, each task for itself."""
-        self.facts, self.batch = facts, Batch(facts)
-        for task in self.tasks:
-            task.result = task.error = None
-            try:
-                task.result = self.batch.add(task.prepared)
-            except Exception as error:  # noqa: BLE001 - it is this caller's, and goes to it
-                task.error = error
-        return self.batch
-
-    def fail(self, error: Exception) -> None:
-        """Answer everybody with a failure."""
-        for task in self.tasks:
-            task.error = error
-            task.answer()
-
-
 class Writer:
     """Queues appends and commits them in groups."""
 
@@ -143,8 +86,8 @@ class Writer:
         self._now = now
         self._release = release
         self._outputs = outputs
-        self._queue: list[_Task] = []
-        self._under_way: list[_Sending] = []
+        self._queue: list[Task] = []
+        self._under_way: list[Sending] = []
         self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Future[None] | None = None
@@ -178,7 +121,7 @@ class Writer:
             raise ClosedLedgerError
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Appended] = loop.create_future()
-        self._queue.append(_Task(prepared, future))
+        self._queue.append(Task(prepared, future))
         if self._was_alone and not self._under_way and len(self._queue) == 1:
             self._go_on()
         elif len(self._queue) in {1, WORTH_A_SECOND}:
@@ -216,16 +159,16 @@ class Writer:
     def _allowed(self) -> int:
         return AT_ONCE if len(self._queue) >= WORTH_A_SECOND else 1
 
-    def _begin(self, channel: Channel, tasks: Sequence[_Task], yields: int = 0) -> None:
+    def _begin(self, channel: Channel, tasks: Sequence[Task], yields: int = 0) -> None:
         group = Group([task.prepared.append for task in tasks])
         head = max(self._head.position, self._sent_to)
         facts = assumed(group, head, max(self._now(), self._recorded_at))
-        sending = _Sending(tasks, facts, group)
+        sending = Sending(tasks, facts, group)
         sending.yields = yields
         self._under_way.append(sending)
         self._send(channel, sending, facts)
 
-    def _send(self, channel: Channel, sending: _Sending, facts: Facts) -> None:
+    def _send(self, channel: Channel, sending: Sending, facts: Facts) -> None:
         try:
             batch = sending.decide(facts)
             if sending.attempt and not batch.settled:
@@ -244,7 +187,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it was, callers wait for an answer
             self._give_up(channel, sending, error)
 
-    def _claims(self, sending: _Sending) -> Claims:
+    def _claims(self, sending: Sending) -> Claims:
         batch, versions = sending.batch, sending.facts.versions
         if len(self._under_way) > AT_ONCE or sending.attempt:
             return Claims(None, len(versions), versions)
@@ -254,7 +197,7 @@ class Writer:
         return claims
 
     def _take_answer(
-        self, channel: Channel, sending: _Sending, rows: list[Row] | None, error: Exception | None
+        self, channel: Channel, sending: Sending, rows: list[Row] | None, error: Exception | None
     ) -> None:
         try:
             if isinstance(error, NOTHING_STORED):
@@ -279,19 +222,19 @@ class Writer:
         else:
             self._end(channel, sending)
 
-    def _try_again(self, channel: Channel, sending: _Sending, facts: Facts) -> None:
+    def _try_again(self, channel: Channel, sending: Sending, facts: Facts) -> None:
         sending.attempt += 1
         if sending.attempt <= ATTEMPTS or len(sending.tasks) == 1:
             self._send(channel, sending, facts)
         else:
             self._divide(channel, sending)
 
-    def _divide(self, channel: Channel, sending: _Sending) -> None:
+    def _divide(self, channel: Channel, sending: Sending) -> None:
         self._under_way.remove(sending)
         for task in sending.tasks:
             self._begin(channel, [task], yields=sending.yields)
 
-    def _yield(self, channel: Channel, sending: _Sending) -> None:
+    def _yield(self, channel: Channel, sending: Sending) -> None:
         """Send what was taken back once more after a while, but not for ever."""
         sending.yields += 1
         if sending.yields > YIELDS:
@@ -305,7 +248,7 @@ class Writer:
         pause = random.uniform(0, FIRST_PAUSE_SECONDS * 2 ** (sending.yields - 1))  # noqa: S311
         asyncio.get_running_loop().call_later(pause, again)
 
-    def _place(self, sending: _Sending, answer: Answer, head: int) -> None:
+    def _place(self, sending: Sending, answer: Answer, head: int) -> None:
         start, events = sending.facts.start, list[Recorded]()
         for task in sending.tasks:
             if task.result is not None and not task.result.known:
@@ -326,7 +269,7 @@ class Writer:
                 end += len(one.batch.rows)
                 self._known.learn(end, one.batch.versions)
 
-    def _end(self, channel: Channel, sending: _Sending) -> None:
+    def _end(self, channel: Channel, sending: Sending) -> None:
         """Answer everybody; what another process has stored is made durable before."""
         if not self.is_early and any(task.result and task.result.known for task in sending.tasks):
             self._publish(sending)
@@ -335,7 +278,7 @@ class Writer:
             self._answer(channel, sending, None, None)
 
     def _answer(
-        self, channel: Channel, sending: _Sending, _: list[Row] | None, error: Exception | None
+        self, channel: Channel, sending: Sending, _: list[Row] | None, error: Exception | None
     ) -> None:
         if error is not None:
             self._give_up(channel, sending, error)
@@ -346,19 +289,19 @@ class Writer:
         self._publish(sending)
         self._leave(sending)
 
-    def _publish(self, sending: _Sending) -> None:
+    def _publish(self, sending: Sending) -> None:
         events, sending.events = sending.events, []
         if events:
             self._head.wrote(events)
 
-    def _give_up(self, channel: Channel, sending: _Sending, cause: Exception) -> None:
+    def _give_up(self, channel: Channel, sending: Sending, cause: Exception) -> None:
         self._abandon(channel)
         error = OutcomeUnknownError()
         error.__cause__ = cause
         sending.fail(error)
         self._leave(sending)
 
-    def _leave(self, sending: _Sending) -> None:
+    def _leave(self, sending: Sending) -> None:
         if sending in self._under_way:
             self._under_way.remove(sending)
         if self._under_way or self._ended:

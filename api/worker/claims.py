@@ -98,7 +98,7 @@ class Worker:
             for tenure in await self._leases.claim(CLAIM_LIMIT):
                 if tenure.lease.stream in self._owners:
                     # Ours until it ended unnoticed: that owner has to go before there is another.
-                    self._begin(self._give_back(tenure))
+                    self._begin(self._leases.give_back_patiently(tenure))
                 else:
                     self._own(tenure)
 
@@ -120,7 +120,9 @@ class Worker:
         if is_done:
             self._leases.drop(tenure)
         else:
-            await self._give_back(tenure, self._put_off.pop(tenure.lease.stream, None))
+            # It is due again: the next claim starts from what the log says.
+            due = self._put_off.pop(tenure.lease.stream, None)
+            await self._leases.give_back_patiently(tenure, due)
 
     async def _is_carried(self, tenure: Tenure, owner: Owner) -> bool:
         """Say whether a deployment has come to its end; an owner takes no other down with it."""
@@ -138,17 +140,6 @@ class Worker:
         if not self._is_draining:
             await asyncio.sleep(POLL_SECONDS)
         return False
-
-    async def _give_back(self, tenure: Tenure, due: Due | None = None) -> None:
-        """Let it be due again: the next claim starts from what the log says."""
-        while True:
-            try:
-                return await self._leases.give_back(tenure, due)
-            except EndingError:
-                return None  # it ends by itself, as this process does
-            except RetryableError as error:
-                _log.warning("not_released", stream=tenure.lease.stream, detail=str(error))
-            await asyncio.sleep(POLL_SECONDS)
 
     async def _follow(self, position: int, head: int) -> int:
         while position < head and (page := await self._shop.log.newer(after=position, limit=PAGE)):

@@ -93,7 +93,7 @@ class Keeper:
                 if death := await self._look(name, None):
                     await self._restore(death, tenure)
             finally:
-                await leases.give_back(tenure, Due(tenure.lease.stream, None))
+                await leases.give_back_patiently(tenure, Due(tenure.lease.stream, None))
 
     @asynccontextmanager
     async def _trying(self, name: str) -> AsyncGenerator[bool]:

@@ -21,6 +21,7 @@ RENEWED_AT = 1 / 3
 """The part of a lease after which it is renewed."""
 RELIED_ON = 0.8
 """The part of a lease for which its worker relies on it."""
+AGAIN_SECONDS = 0.5
 LOOKS = 30
 """How often in the time of a lease it is looked whether one has to be renewed or given up."""
 
@@ -139,6 +140,17 @@ class Leases:
         """Let somebody else have it, at once or when it is due. Errors: RetryableError."""
         self.drop(tenure)
         await self._queue.release(tenure.lease, due)
+
+    async def give_back_patiently(self, tenure: Tenure, due: Due | None = None) -> None:
+        """Give it back, however often that has to be tried: it may be a lease without an end."""
+        while True:
+            try:
+                return await self.give_back(tenure, due)
+            except EndingError:
+                return None  # it ends by itself, as this process does
+            except RetryableError as error:
+                _log.warning("not_released", stream=tenure.lease.stream, detail=str(error))
+            await asyncio.sleep(AGAIN_SECONDS)
 
     def drop(self, tenure: Tenure) -> None:
         """Rely on a lease no more, nor renew it."""

@@ -2,9 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
+import pytest
+
+from shipslog.domain.append import Due, Lease
 from shipslog.domain.commands import AbortDeployment
 from shipslog.domain.deployment import Status
+from shipslog.domain.errors import RetryableError
 from shipslog.domain.event import Fence
 from shipslog.domain.ports import Route, Traffic
 
@@ -36,6 +41,30 @@ async def test_what_the_platform_has_lost_is_restored(room: Room) -> None:
     await room.until(room.is_as_logged)
     await room.until(lambda: was_restored(room))
     assert (await room.topics()).count(RESTORED) == 1
+
+
+async def test_a_target_that_could_not_be_given_back_is_given_back_later(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, refused = room.ledger.release, list[str]()
+
+    async def refusing(lease: Lease, due: Due | None) -> None:
+        if not refused:
+            refused.append(lease.stream)
+            raise RetryableError
+        await release(lease, due)
+
+    live = await first_version(room)
+    monkeypatch.setattr(room.ledger, "release", refusing)
+    for times in (1, 2):
+        room.machine.lose(TARGET, live)
+        await room.until(room.is_as_logged)
+        await room.until(partial(was_restored_so_often, room, times))
+    assert refused == [f"target:{TARGET}"]
+
+
+async def was_restored_so_often(room: Room, times: int) -> bool:
+    return (await room.topics()).count(RESTORED) == times
 
 
 async def test_an_instance_that_ended_is_replaced(room: Room) -> None:

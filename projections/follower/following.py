@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 
 from ...domain.errors import NotYetVisibleError
 from ...domain.ports import Log
-from .projecting import Observer, Projector
+from .projecting import LEAST_PAGE, Observer, Projector
 from .views import Moved, Views
 
 POLL_SECONDS = 1.0
@@ -38,18 +38,20 @@ class Follower(Projector):
         return self._leads
 
     @property
-    def _pause(self) -> float:
-        return POLL_SECONDS if self._leads else OTHERS_SECONDS
+    def _is_to_look(self) -> bool:
+        """Whether it is time to see who moves the views."""
+        pause = POLL_SECONDS if self._leads else OTHERS_SECONDS
+        return self.views.is_shared and time.monotonic() - self._looked_at >= pause
 
     async def run(self) -> None:
         """Follow the log until cancelled."""
         while True:
             try:
-                if self.views.is_shared and time.monotonic() - self._looked_at >= self._pause:
+                if self._is_to_look:
                     await self._look()
                 if self._leads:
                     await self.catch_up()
-                    self.head = await self._hints.wait_beyond(self.position, POLL_SECONDS)
+                    await self._keep_up()
                 else:
                     self._learn(await self.views.moved(OTHERS_SECONDS))
             except Exception as error:  # noqa: BLE001 - a follower that ends leaves every reader behind
@@ -73,6 +75,18 @@ class Follower(Projector):
                 await seen
         except TimeoutError:
             raise NotYetVisibleError(position=position) from None
+
+    async def _keep_up(self) -> None:
+        """Apply what comes for as long as some does; what this process writes is not read again."""
+        self.head = await self._hints.wait_beyond(self.position, POLL_SECONDS)
+        while self.position < self.head and not self._is_to_look:
+            async with self._turn:
+                events = await self._hints.newer(after=self.position, limit=LEAST_PAGE)
+                if events:
+                    await self._apply(events)
+            if len(events) in {0, LEAST_PAGE}:
+                return  # nothing after all, or so much that larger pages are worth it
+            self.head = await self._hints.wait_beyond(self.position, POLL_SECONDS)
 
     async def _look(self) -> None:
         """Find out who moves the views, how far they are, and whether they are the same still."""

@@ -49,8 +49,10 @@ class GrowingLog:
         return self.events[after : min(after + limit, self.shown)]
 
     async def newer(self, *, after: int, limit: int) -> Sequence[Recorded]:
-        """Implement `Log.newer`."""
-        return await self.page(after=after, limit=limit)
+        """Implement `Log.newer`; it is no page that was asked for."""
+        events = await self.page(after=after, limit=limit)
+        self.pages_asked -= 1
+        return events
 
     async def head(self) -> int:
         """Implement `Log.head`."""

@@ -130,6 +130,20 @@ async def test_who_waits_too_long_is_told_so(follow: Following) -> None:
     await follower.catch_up()
 
 
+async def test_what_may_be_at_hand_is_not_asked_for_as_a_page(
+    follow: Following, log: GrowingLog
+) -> None:
+    follower = await follow()
+    async with running(follower):
+        await follower.reached(30, SECONDS)
+        before = log.pages_asked
+        for shown in range(31, 60):
+            log.grow(shown)
+            await follower.reached(shown, SECONDS)
+        # The look each second, which is the truth, may have come between.
+        assert log.pages_asked - before < 29
+
+
 async def test_hints_without_news_change_nothing(
     follow: Following, log: GrowingLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ class PostgresStore:
                 await require_ledger(connection)
             opening.pop_all()
         store = cls(connections, now, terms, line)
+        store._writer.connect()
         if store._watch:
             store._watch.begin()
         return store

@@ -112,6 +112,10 @@ class Writer:
         """How many appends are queued."""
         return len(self._queue)
 
+    def connect(self) -> None:
+        """Begin to connect, so that the first append need not wait for it."""
+        self._usable_channel()
+
     async def append(self, prepared: Prepared) -> Appended:
         """Append durably.
 
@@ -132,6 +136,8 @@ class Writer:
     async def close(self) -> None:
         """Write what is queued, then close the connection."""
         self._is_closed = True
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
         self._go_on()
         if self._queue or self._under_way:
             self._ended = asyncio.get_running_loop().create_future()

@@ -175,7 +175,9 @@ async def test_a_watch_that_nobody_kept_is_not_believed(room: Room) -> None:
 async def test_one_failed_round_of_checks_may_be_the_network(
     room: Room, missed: int, status: Status
 ) -> None:
-    await room.begin(BUILD, DEPLOY)
+    # Long enough for a few rounds also where the machine is busy.
+    strategy = {**DEPLOY["deploy"]["strategy"], "monitor": "20s"}
+    await room.begin(BUILD, {**DEPLOY, "deploy": {**DEPLOY["deploy"], "strategy": strategy}})
     await room.deployed("1.0.0")
     name = await room.deploy("2.0.0")
     await room.until(lambda: is_running(room, name, "deploy.monitor"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -35,7 +35,7 @@ from .deployment import stream_of as deployment_stream
 from .environment import Environment
 from .environment import stream_of as environment_stream
 from .errors import ConflictError, LedgerError, RefusedError
-from .event import CommandRef, Sealed
+from .event import CommandRef, Recorded, Sealed
 from .handlers import HANDLERS, Visit
 from .language import canonical
 from .plan import Plan
@@ -43,7 +43,7 @@ from .ports import Clock, Log
 from .streams import Reading, Streams
 from .target import Target
 from .target import stream_of as target_stream
-from .transaction import Transaction
+from .transaction import Aggregate, Transaction
 
 CONFLICT_ATTEMPTS = 5
 
@@ -65,6 +65,10 @@ class Receipt(msgspec.Struct, frozen=True):
     known: bool = False
     wrote: bool = True
     """Whether events stand there that are the command's own."""
+    events: tuple[Recorded, ...] = ()
+    """What it has written; nothing where it was known."""
+    states: Mapping[str, Aggregate] = {}
+    """The streams that it touched, as they are after it; nothing where it was known."""
 
 
 class Preview(msgspec.Struct, frozen=True):
@@ -166,7 +170,11 @@ class Door:
     async def _append(self, visit: Visit) -> Receipt:
         appended = await self._log.append(visit.transaction.append(visit.streams.versions))
         self.streams.stored(appended.events)
-        return _receipt(appended)
+        receipt = _receipt(appended)
+        if appended.known:
+            return receipt
+        states = visit.transaction.states
+        return msgspec.structs.replace(receipt, events=appended.events, states=states)
 
     async def _changed_nothing(self, stream: str, reference: CommandRef | None) -> Receipt:
         """Return where the log stands; a command with a key has that noted, or finds it noted.

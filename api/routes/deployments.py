@@ -23,7 +23,7 @@ from ..wire.documents import EventDocument, Page, PreviewDocument, StatusDocumen
 from ..wire.endpoint import Call, Gives, Table, page_of, told
 from ..wire.shown import Shown
 from .log.reading import shown_events
-from .standing import position_of, settle, status_at
+from .standing import position_of, settle, status_after, status_at
 
 routes = Table()
 ACCEPTED = Gives(HTTPStatus.ACCEPTED, StatusDocument, is_change=True)
@@ -129,7 +129,7 @@ async def accepted(call: Call, receipt: Receipt) -> web.Response:
     """Answer a command with the status as of its own position, now and whenever repeated."""
     services, deployment = call.services, receipt.stream.partition(":")[2]
     await settle(services, receipt.position)
-    document = await status_at(services, deployment, receipt.position)
+    document = await status_after(services, receipt)
     headers = told(receipt) | {hdrs.LOCATION: f"/v1/deployments/{deployment}"}
     return answers.document(call.request, document, status=HTTPStatus.ACCEPTED, headers=headers)
 

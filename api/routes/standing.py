@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 from ...domain.deployment import stream_of as deployment_stream
 from ...domain.errors import NotFoundError, NotYetVisibleError
 from ...domain.event import Recorded
+from ...domain.ledger import Receipt
 from ...domain.target import Target
 from ...domain.target import stream_of as target_stream
 from ...projections import audit, deployments, targets
+from ...projections.follower import storable
 from ..services import Services
 from ..wire.parameters import AS_OF
 from ..wire.refusals import InvalidParameterError
@@ -57,6 +59,24 @@ async def status_at(
         raise NotFoundError(kind="deployment")
     place = await _live_at(services, document.environment, document.service, position)
     return await Shown(services.directory, services.keyring).status(document, place)
+
+
+async def status_after(services: Services, receipt: Receipt) -> deployments.StatusDocument:
+    """Return a status document as of what a command wrote; of a new deployment nothing is read."""
+    written = [event for event in receipt.events if event.header.stream == receipt.stream]
+    document = deployments.fold(written) if _is_whole(written) else None
+    target = document and receipt.states.get(
+        target_stream(f"{document.environment}/{document.service}")
+    )
+    if document is None or not isinstance(target, Target):
+        return await status_at(services, receipt.stream.partition(":")[2], receipt.position)
+    live = target.live
+    where = deployments.Live(live.id, storable(live.version)) if live else None
+    return await Shown(services.directory, services.keyring).status(document, where)
+
+
+def _is_whole(written: Sequence[Recorded]) -> bool:
+    return bool(written) and written[0].header.stream_version == 1
 
 
 async def _live_at(

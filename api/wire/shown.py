@@ -31,7 +31,7 @@ class Shown(NamedTuple):
     keyring: Opener
 
     async def status(
-        self, document: deployments.StatusDocument, place: targets.Place | None
+        self, document: deployments.StatusDocument, place: Where
     ) -> deployments.StatusDocument:
         """Return a status document as it is served; `place` is its target at the same position."""
         return (await self.statuses([(document, place)]))[0]

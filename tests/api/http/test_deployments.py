@@ -423,6 +423,18 @@ async def test_a_status_shows_what_its_target_serves_as_soon_as_it_does(defined:
     assert (await defined.get(path)).body == after.body
 
 
+async def test_an_answer_is_the_status_as_of_its_position_of_whatever_is_live(
+    defined: Served,
+) -> None:
+    await release(defined, (await defined.deploy())["id"], "r1")
+    request = {"pipeline": "web", "version": "1.0.1", "environment": "staging"}
+    for _ in range(2):  # the second one stands in line
+        answer = await defined.post("/v1/deployments", request)
+        assert answer.json["live"] == {"revision": "r1", "version": "1.0.0"}
+        path = f"{answer.headers['Location']}?as_of={answer.headers['Ledger-Position']}"
+        assert (await defined.get(path)).body == answer.body
+
+
 async def test_a_read_waits_until_it_can_see_or_says_that_it_cannot(defined: Served) -> None:
     head = {"Ledger-Position": str(await defined.services.log.head())}
     assert (await defined.get("/v1/deployments", headers=head)).status == 200

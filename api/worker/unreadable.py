@@ -1,10 +1,12 @@
 """Unreadable: deployments in which a newer build has written what this one does not know.
 
-They are left untouched, for a newer worker. Each is told of once, and put off ever longer.
+They are left untouched, for a newer worker. Each is told of once, and put off ever longer, by
+half to the whole of a time that is doubled.
 """
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from datetime import datetime, timedelta
 
@@ -26,7 +28,7 @@ class Unreadable:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[str, float]] = OrderedDict()
-        """By stream: what is not known, and for how many seconds it was put off."""
+        """By stream: what is not known, and for how many seconds at most it was put off."""
 
     def put_off(self, stream: str, error: UnknownTopicError, now: datetime) -> Due:
         """Return when a deployment is due again; what is new is told."""
@@ -40,4 +42,6 @@ class Unreadable:
         self._known.move_to_end(stream)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
-        return Due(stream, now + timedelta(seconds=seconds))
+        # Always in step with its own looks, this worker would find it due before every other.
+        away = random.uniform(seconds / 2, seconds)  # noqa: S311
+        return Due(stream, now + timedelta(seconds=away))

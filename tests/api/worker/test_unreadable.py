@@ -66,7 +66,9 @@ def test_it_is_put_off_ever_longer_but_no_longer_than_a_newer_worker_can_wait() 
         dues = [unreadable.put_off("deployment:a", unknown(), NOW) for _ in range(6)]
         unreadable.put_off("deployment:b", unknown(), NOW)
     seconds = [(due.at - NOW).total_seconds() for due in dues if due.at]
-    assert seconds == [1, 2, 4, 8, 10, 10]
+    longest = [1, 2, 4, 8, 10, 10]
+    assert all(most / 2 <= one <= most for one, most in zip(seconds, longest, strict=True))
+    assert seconds[4] != seconds[5], "no two workers may keep step for ever"
     assert [line["stream"] for line in said] == ["deployment:a", "deployment:b"]
 
 
@@ -77,7 +79,7 @@ def test_what_is_not_known_for_another_reason_is_told_anew() -> None:
             due = unreadable.put_off("deployment:a", unknown(topic), NOW)
     assert len(said) == 2
     assert due.at
-    assert (due.at - NOW).total_seconds() == 1
+    assert 0.5 <= (due.at - NOW).total_seconds() <= 1
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -73,12 +73,15 @@ def test_a_process_may_not_even_ask(ledger: str, table: str, verb: str) -> None:
 
 
 def test_only_a_ledger_is_opened(server: PostgresServer) -> None:
-    administer(server, "CREATE DATABASE empty")
-    with pytest.raises(NoLedgerError):
-        asyncio.run(PostgresStore.open(server.url("empty")))
-    create(server.url("empty"))
-    create(server.url("empty"))
-    asyncio.run(opened_and_closed(server.url("empty")))
+    administer(server, "CREATE DATABASE bare")
+    try:
+        with pytest.raises(NoLedgerError):
+            asyncio.run(PostgresStore.open(server.url("bare")))
+        create(server.url("bare"))
+        create(server.url("bare"))
+        asyncio.run(opened_and_closed(server.url("bare")))
+    finally:
+        administer(server, "DROP DATABASE bare WITH (FORCE)")
 
 
 @pytest.mark.parametrize(("version", "error"), [(2, UnusableLedgerError), (4, NewerLedgerError)])
